@@ -1,0 +1,3 @@
+//! The `posthole` command.
+
+fn main() {}

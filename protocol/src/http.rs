@@ -1,0 +1,1 @@
+//! The pure part of the HTTP mapping (PROTOCOL §9).

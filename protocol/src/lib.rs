@@ -1,0 +1,25 @@
+//! posthole's core (see ARCHITECTURE.md).
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+mod client;
+mod config;
+mod error;
+mod event;
+mod id;
+mod server;
+mod stream;
+mod time;
+pub mod http;
+pub mod wire;
+
+pub use client::{Client, Request};
+pub use config::{Config, ConfigBuilder, ConfigError, RouterConfig};
+pub use error::{CloseReason, Failure, OpenError, ReadError, ResetCode, UnknownExchange, Violation, WriteError};
+pub use event::{Event, Read};
+pub use id::{ExchangeId, Instance, Nonce, RequestId, SessionId, StreamId};
+pub use server::{Opening, Reject, Response, Route, Router, Server};
+pub use stream::Stream;
+pub use time::Instant;
+pub use core::time::Duration;
