@@ -24,3 +24,6 @@ pub use message::{Content, Control, MAX_PAYLOAD, MAX_REASON, Message};
 pub use messages::Messages;
 pub use prefix::{Ack, AnswerPrefix, MAX_EXCHANGES, MAX_RANGES, Params, RequestPrefix};
 pub use refusal::Refusal;
+
+#[cfg(test)]
+mod tests;
