@@ -174,23 +174,25 @@ fn a_refusal_by_a_box_that_reads_no_further_is_heard() {
 
 #[test]
 fn an_answer_to_half_a_request_ends_the_connection() {
-    let server = Script::new(|mut visit| {
+    let (done, is_done) = mpsc::channel();
+    let server = Script::new(move |mut visit| {
         let number = visit.number as u64;
         if number == 0 {
             visit.head().unwrap();
             visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
-            // The lane stops sending and closes.
+            is_done.recv().unwrap();
+            // The lane has stopped sending and closed.
             let mut rest = Vec::new();
             let _ = visit.stream.read_to_end(&mut rest);
-            rest.len() < HUGE
+            assert!(rest.len() < HUGE);
         } else {
             visit.request().unwrap();
             visit.stream.write_all(&ours(number, b"\xf8")).unwrap();
-            true
         }
     });
     let mut lane = lane(&server.url("/"));
     lane.exchange(0, &zeros(HUGE), LONG, &mut || {}).unwrap();
+    done.send(()).unwrap();
     lane.exchange(1, &zeros(1), LONG, &mut || {}).unwrap();
     assert_eq!(server.join().len(), 2);
 }
