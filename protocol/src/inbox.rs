@@ -56,6 +56,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init)]
+
     use super::*;
 
     const DELAY: Duration = Duration::from_millis(250);
