@@ -250,7 +250,7 @@ impl Client {
     #[must_use]
     pub fn poll_cancel(&mut self) -> Option<ExchangeId> {
         if self.session.is_over() {
-            while let Some(number) = self.exchanges.iter().next().map(|e| e.number) {
+            for number in self.exchanges.list() {
                 self.exchanges.give_up(number);
             }
         }

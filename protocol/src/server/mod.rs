@@ -16,7 +16,7 @@ use crate::session::{Room, Session};
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::Instant;
-use crate::wire::{AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode, refusal};
+use crate::wire::{AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;

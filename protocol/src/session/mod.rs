@@ -2,7 +2,7 @@
 
 mod ending;
 
-pub(crate) use ending::{Ending, Ours};
+use ending::Ending;
 
 use crate::config::Config;
 use crate::error::{CloseReason, OpenError, Violation};

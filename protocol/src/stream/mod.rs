@@ -450,7 +450,7 @@ impl Streams {
         }
         let content = self.update(id, |e| {
             e.hello = false;
-            let (send, offset) = (&mut e.send, e.send.sent);
+            let (offset, send) = (e.send.sent, &mut e.send);
             let payload = if join { send.queue.pop_joined(most) } else { send.queue.pop(most) };
             send.sent += payload.len() as u64;
             send.unacked += payload.len() as u64;
