@@ -278,7 +278,7 @@ fn put_exchanges(out: &mut impl Put, reference: u64, exchanges: &[u64]) {
         exchanges.len() <= MAX_EXCHANGES,
         "at most 64 exchanges are listed"
     );
-    debug_assert!(
+    assert!(
         exchanges.is_sorted_by(|newer, older| newer > older),
         "listed exchanges fall"
     );
