@@ -3,7 +3,7 @@ use core::fmt;
 use core::time::Duration;
 
 /// How a session behaves.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Config {}
 /// Sets fields of a [`Config`] in any order.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { let _ = f; todo!() }
 }
 /// The bounds of a router.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RouterConfig {
     /// Sessions at most; one more is told "busy". Default 10,000.
     pub sessions: usize,
