@@ -70,20 +70,21 @@ pub(super) fn read(from: &mut impl BufRead, kind: Kind) -> io::Result<Option<Mes
         .or(named("proxy-connection"))
         .unwrap_or_default();
     let keep_alive = minor == 1 && !connection.eq_ignore_ascii_case(b"close");
+    let length = match named("content-length") {
+        Some(v) => std::str::from_utf8(v)
+            .ok()
+            .and_then(|v| v.trim().parse::<u64>().ok()),
+        // To the end of the connection, or no body.
+        None if kind == Kind::Response => Some(BODY_MAX),
+        None => Some(0),
+    };
+    let length = length
+        .filter(|l| *l <= BODY_MAX)
+        .ok_or_else(|| invalid("a length that can't be carried"))?;
     let mut body = Vec::new();
-    match named("content-length")
-        .map(|v| std::str::from_utf8(v).unwrap_or("").trim().parse::<u64>())
-    {
-        Some(Ok(length)) if length <= BODY_MAX => {
-            if from.take(length).read_to_end(&mut body)? as u64 != length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Some(_) => return Err(invalid("a length that can't be carried")),
-        None if matches!(start, Start::Response { .. }) => {
-            from.take(BODY_MAX).read_to_end(&mut body)?;
-        }
-        None => {}
+    let read = from.take(length).read_to_end(&mut body)? as u64;
+    if read < length && named("content-length").is_some() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let wire = (head.len() + body.len()) as u64;
     let headers = headers
