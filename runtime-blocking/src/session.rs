@@ -193,3 +193,57 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::carrier::ProxyChoice;
+    use crate::{CloseReason, Options, connect};
+    use std::io::ErrorKind;
+    use std::thread;
+
+    #[test]
+    fn a_panic_under_the_lock_ends_this_session_only() {
+        // Nobody answers at this port; the session tries on.
+        let options = || {
+            Options::new()
+                .proxy(ProxyChoice::None)
+                .wait_for_answer(false)
+        };
+        let broken = connect("http://127.0.0.1:1/", options()).unwrap();
+        let other = connect("http://127.0.0.1:1/", options()).unwrap();
+        let waits = broken.clone();
+        let accepting = thread::spawn(move || waits.accept().map(drop));
+        let shared = broken.shared().clone();
+        let panics = thread::spawn(move || {
+            let _locked = shared.lock();
+            panic!("on purpose");
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(
+            accepting.join().unwrap().unwrap_err().kind(),
+            ErrorKind::NotConnected
+        );
+        assert_eq!(broken.wait_closed(), CloseReason::Aborted);
+        assert!(broken.open().is_err());
+        assert_eq!(other.closed(), None);
+    }
+
+    #[test]
+    fn a_handle_dropped_by_a_panic_ends_no_other_session() {
+        let options = Options::new()
+            .proxy(ProxyChoice::None)
+            .wait_for_answer(false);
+        let session = connect("http://127.0.0.1:1/", options).unwrap();
+        let clone = session.clone();
+        let panics = thread::spawn(move || {
+            // Dropped while the thread unwinds.
+            let _clone = clone;
+            panic!("on purpose");
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(session.closed(), None);
+        session.abort();
+        assert_eq!(session.closed(), Some(CloseReason::Aborted));
+    }
+}

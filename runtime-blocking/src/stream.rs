@@ -407,17 +407,20 @@ impl State {
         }
     }
 
-    /// The next bytes, which stay.
+    /// The next bytes, which stay: as many as are here, so that who peeks again sees more.
     fn look(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
-        let peeked = self.ends(id, |ends| ends.peeked.clone());
-        if !peeked.is_empty() {
-            return Ok(Tried::Done(peeked));
+        let seen = self.ends(id, |ends| ends.peeked.clone());
+        if seen.len() >= max {
+            return Ok(Tried::Done(seen));
         }
-        let fetched = self.fetch(id, max)?;
-        if let Tried::Done(bytes) = &fetched {
-            self.ends(id, |ends| ends.peeked = bytes.clone());
-        }
-        Ok(fetched)
+        let bytes = match self.fetch(id, max - seen.len()) {
+            Ok(Tried::Done(more)) if seen.is_empty() => more,
+            Ok(Tried::Done(more)) => [seen, more].concat().into(),
+            other if seen.is_empty() => return other,
+            Ok(Tried::Blocked) | Err(_) => seen,
+        };
+        self.ends(id, |ends| ends.peeked = bytes.clone());
+        Ok(Tried::Done(bytes))
     }
 
     fn fetch(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
