@@ -817,4 +817,6 @@ impl RecvHalf {
 }
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod tests;
