@@ -847,7 +847,7 @@ fn random_session(seed: u64) {
     note!(w, "--- closing");
     let until = w.now + 400 * SEC;
     w.settle(until);
-    if w.server.is_none() {
+    if w.server.is_none() || w.closing == [false, false] {
         return;
     }
     for side in [0, 1] {
