@@ -1,5 +1,9 @@
 //! What stands before the messages (PROTOCOL §3.3 to §3.5).
 
+use super::bundle::sealed::Prefix as Layout;
+use super::codec::{self, Put, Size};
+use super::head::head_len;
+use super::varint::{self, LIMIT};
 use crate::id::{Instance, Nonce, SessionId};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -7,12 +11,15 @@ use core::ops::Range;
 /// How many ranges an acknowledgement holds at most.
 pub const MAX_RANGES: usize = 64;
 
+/// How many exchanges [`RequestPrefix::open`] and [`AnswerPrefix::held`] hold at most.
+pub const MAX_EXCHANGES: usize = 64;
+
 /// What has arrived: everything below `next`, and these ranges above it (rising, never adjacent).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ack {
     /// Everything below this number has arrived.
     pub next: u64,
-    /// What has arrived beyond it.
+    /// What has arrived beyond it, at most [`MAX_RANGES`].
     pub ranges: Vec<Range<u64>>,
 }
 
@@ -50,7 +57,7 @@ pub struct RequestPrefix {
     pub unread: u64,
     /// The re-send timer in microseconds.
     pub timer: u64,
-    /// The numbers of the other exchanges that are open, falling.
+    /// The numbers of the other exchanges that are open, falling, all below this one's; at most [`MAX_EXCHANGES`].
     pub open: Vec<u64>,
     /// How many exchanges the server is to hold.
     pub hold: u64,
@@ -81,22 +88,302 @@ pub struct AnswerPrefix {
     pub held_for: u64,
     /// The newest exchange that has arrived.
     pub newest: u64,
-    /// The exchanges that the server still holds, falling.
+    /// The exchanges that the server still holds, falling, none above `newest`; at most [`MAX_EXCHANGES`].
     pub held: Vec<u64>,
     /// Bytes that could be sent at once, were there room.
     pub backlog: u64,
 }
 
 impl RequestPrefix {
-    /// The most bytes that head and prefix take together.
+    /// The most bytes that head and prefix take together, the number of messages among them.
+    ///
+    /// # Panics
+    /// As [`encode`](super::encode) does.
     pub fn cost(&self) -> usize {
-        todo!()
+        cost(self)
     }
 }
 
 impl AnswerPrefix {
-    /// The most bytes that head and prefix take together.
+    /// The most bytes that head and prefix take together, the number of messages among them.
+    ///
+    /// # Panics
+    /// As [`encode`](super::encode) does.
     pub fn cost(&self) -> usize {
-        todo!()
+        cost(self)
+    }
+}
+
+fn cost<P: Layout>(prefix: &P) -> usize {
+    // A request's own number counts only where the open exchanges are told as distances from it, and no distance is
+    // longer than that from the highest number.
+    let fields = Size::of(|size| prefix.put(LIMIT - 1, size));
+    head_len(P::ANSWER)
+        .saturating_add(fields)
+        .saturating_add(varint::len(LIMIT - 1))
+}
+
+impl Layout for RequestPrefix {
+    const ANSWER: bool = false;
+
+    fn put(&self, exchange: u64, out: &mut impl Put) {
+        put_opening(out, 0, self.opening.as_ref(), self.echo);
+        self.ack.put(out);
+        out.varint(self.credit);
+        out.varint(self.unread);
+        out.varint(self.timer);
+        put_exchanges(out, exchange, &self.open);
+        out.varint(self.hold);
+        out.varint(self.wait);
+        out.varint(self.answer_max);
+        out.varint(self.backlog);
+    }
+
+    fn get(from: &mut &[u8], exchange: u64) -> Option<RequestPrefix> {
+        let (opening, echo, _) = get_opening(from, 0)?;
+        Some(RequestPrefix {
+            opening,
+            echo,
+            ack: Ack::get(from)?,
+            credit: varint::get(from)?,
+            unread: varint::get(from)?,
+            timer: varint::get(from)?,
+            // "all older than this one": at least 1 below it.
+            open: get_exchanges(from, exchange, 1)?,
+            hold: varint::get(from)?,
+            wait: varint::get(from)?,
+            answer_max: varint::get(from)?,
+            backlog: varint::get(from)?,
+        })
+    }
+}
+
+impl Layout for AnswerPrefix {
+    const ANSWER: bool = true;
+
+    fn put(&self, _exchange: u64, out: &mut impl Put) {
+        let read = if self.read { READ } else { 0 };
+        put_opening(out, read, self.opening.as_ref(), self.nonce);
+        self.ack.put(out);
+        out.varint(self.credit);
+        out.varint(self.unread);
+        out.varint(self.held_for);
+        out.varint(self.newest);
+        put_exchanges(out, self.newest, &self.held);
+        out.varint(self.backlog);
+    }
+
+    fn get(from: &mut &[u8], _exchange: u64) -> Option<AnswerPrefix> {
+        let (opening, nonce, flags) = get_opening(from, READ)?;
+        let ack = Ack::get(from)?;
+        let credit = varint::get(from)?;
+        let unread = varint::get(from)?;
+        let held_for = varint::get(from)?;
+        let newest = varint::get(from)?;
+        Some(AnswerPrefix {
+            opening,
+            nonce,
+            read: flags & READ != 0,
+            ack,
+            credit,
+            unread,
+            held_for,
+            newest,
+            held: get_exchanges(from, newest, 0)?,
+            backlog: varint::get(from)?,
+        })
+    }
+}
+
+const OPENING: u8 = 0x01;
+const NONCE: u8 = 0x02;
+const READ: u8 = 0x04;
+
+/// Writes the flags, `more` among them, and what they announce.
+fn put_opening(out: &mut impl Put, more: u8, opening: Option<&Params>, nonce: Option<Nonce>) {
+    let opening_flag = if opening.is_some() { OPENING } else { 0 };
+    let nonce_flag = if nonce.is_some() { NONCE } else { 0 };
+    out.byte(more | opening_flag | nonce_flag);
+    if let Some(params) = opening {
+        params.put(out);
+    }
+    if let Some(nonce) = nonce {
+        out.slice(&nonce.0.to_be_bytes());
+    }
+}
+
+/// Reads the flags, of which `more` are allowed too, and what they announce.
+fn get_opening(from: &mut &[u8], more: u8) -> Option<(Option<Params>, Option<Nonce>, u8)> {
+    let flags = codec::byte(from)?;
+    if flags & !(OPENING | NONCE | more) != 0 {
+        return None;
+    }
+    let opening = if flags & OPENING != 0 {
+        Some(Params::get(from)?)
+    } else {
+        None
+    };
+    let nonce = if flags & NONCE != 0 {
+        Some(Nonce(u64::from_be_bytes(codec::array(from)?)))
+    } else {
+        None
+    };
+    Some((opening, nonce, flags))
+}
+
+impl Ack {
+    fn put(&self, out: &mut impl Put) {
+        assert!(
+            self.ranges.len() <= MAX_RANGES,
+            "an acknowledgement has at most 64 ranges"
+        );
+        out.varint(self.next);
+        out.varint(self.ranges.len() as u64);
+        let mut end = self.next;
+        for range in &self.ranges {
+            let first_gap = end
+                .checked_add(1)
+                .and_then(|least| range.start.checked_sub(least));
+            let more = range
+                .end
+                .checked_sub(range.start)
+                .and_then(|count| count.checked_sub(1));
+            out.varint(first_gap.expect("ranges rise and are never adjacent"));
+            out.varint(more.expect("ranges are not empty"));
+            assert!(range.end <= LIMIT, "message numbers are below 2^62");
+            end = range.end;
+        }
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Ack> {
+        let next = varint::get(from)?;
+        let count = codec::count(from, MAX_RANGES, 2)?;
+        let mut ranges = Vec::with_capacity(count);
+        let mut end = next;
+        for _ in 0..count {
+            let start = end.checked_add(1)?.checked_add(varint::get(from)?)?;
+            end = start.checked_add(1)?.checked_add(varint::get(from)?)?;
+            if end > LIMIT {
+                return None;
+            }
+            ranges.push(start..end);
+        }
+        Some(Ack { next, ranges })
+    }
+}
+
+/// Writes falling exchange numbers as distances from `reference` (§3.3.2).
+fn put_exchanges(out: &mut impl Put, reference: u64, exchanges: &[u64]) {
+    assert!(
+        exchanges.len() <= MAX_EXCHANGES,
+        "at most 64 exchanges are listed"
+    );
+    debug_assert!(
+        exchanges.is_sorted_by(|newer, older| newer > older),
+        "listed exchanges fall"
+    );
+    out.varint(exchanges.len() as u64);
+    for exchange in exchanges {
+        let distance = reference.checked_sub(*exchange);
+        out.varint(
+            distance.expect("listed exchanges are not newer than what they are counted from"),
+        );
+    }
+}
+
+/// Reads what [`put_exchanges`] writes; the newest is at least `least` below `reference`.
+fn get_exchanges(from: &mut &[u8], reference: u64, mut least: u64) -> Option<Vec<u64>> {
+    let count = codec::count(from, MAX_EXCHANGES, 1)?;
+    let mut exchanges = Vec::with_capacity(count);
+    for _ in 0..count {
+        let distance = varint::get(from).filter(|distance| *distance >= least)?;
+        least = distance.checked_add(1)?;
+        exchanges.push(reference.checked_sub(distance)?);
+    }
+    Some(exchanges)
+}
+
+/// The most parameters that an opening has.
+const MAX_PARAMS: usize = 32;
+
+const STREAMS: u64 = 1;
+const VERSIONS: u64 = 2;
+const ACK_DELAY: u64 = 3;
+const IDLE: u64 = 4;
+const INSTANCE: u64 = 5;
+const BODY_MAX: u64 = 6;
+const REPLACES: u64 = 7;
+
+impl Params {
+    fn put(&self, out: &mut impl Put) {
+        let streams = Some(self.streams).filter(|streams| *streams != 0);
+        let numbers = [
+            (STREAMS, streams),
+            (ACK_DELAY, self.ack_delay),
+            (IDLE, self.idle),
+            (BODY_MAX, self.body_max),
+        ];
+        let versions = self.versions.map(|(low, high)| [low, high]);
+        let instance = self.instance.map(|instance| instance.0.to_be_bytes());
+        let fixed = [
+            (VERSIONS, versions.as_ref().map(|bytes| &bytes[..])),
+            (INSTANCE, instance.as_ref().map(|bytes| &bytes[..])),
+            (
+                REPLACES,
+                self.replaces.as_ref().map(|id| &id.as_bytes()[..]),
+            ),
+        ];
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(id, value)| Some((id, value?)));
+        let fixed = fixed
+            .into_iter()
+            .filter_map(|(id, value)| Some((id, value?)));
+        out.varint((numbers.clone().count() as u64).saturating_add(fixed.clone().count() as u64));
+        for (id, value) in numbers {
+            out.varint(id);
+            out.varint(varint::len(value) as u64);
+            out.varint(value);
+        }
+        for (id, value) in fixed {
+            out.varint(id);
+            out.varint(value.len() as u64);
+            out.slice(value);
+        }
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Params> {
+        let count = codec::count(from, MAX_PARAMS, 2)?;
+        let mut params = Params::default();
+        let mut seen = [None; MAX_PARAMS];
+        for slot in 0..count {
+            let id = varint::get(from)?;
+            // "Each id at most once", those that are not known too.
+            if seen.contains(&Some(id)) {
+                return None;
+            }
+            *seen.get_mut(slot)? = Some(id);
+            let len = varint::get(from)?;
+            let mut value = codec::take(from, len)?;
+            let value = &mut value;
+            match id {
+                STREAMS => params.streams = varint::get(value)?,
+                VERSIONS => {
+                    params.versions = Some(codec::array(value).map(|[low, high]| (low, high))?)
+                }
+                ACK_DELAY => params.ack_delay = Some(varint::get(value)?),
+                IDLE => params.idle = Some(varint::get(value)?),
+                INSTANCE => {
+                    params.instance = Some(Instance(u64::from_be_bytes(codec::array(value)?)))
+                }
+                BODY_MAX => params.body_max = Some(varint::get(value)?),
+                REPLACES => params.replaces = Some(SessionId::from_bytes(codec::array(value)?)),
+                _ => *value = &[],
+            }
+            if !value.is_empty() {
+                return None;
+            }
+        }
+        Some(params)
     }
 }
