@@ -434,6 +434,18 @@ impl Net {
         self.start(now);
     }
 
+    /// Ends a client's open exchange, for an answer that the test gives in its place.
+    pub fn steal(&mut self, now: u64, client: usize, exchange: u64) -> Option<ExchangeId> {
+        let mut open = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.open && call.client == client);
+        let (id, call) = open.find(|(_, call)| call.exchange.number() == exchange)?;
+        let (id, exchange) = (*id, call.exchange);
+        self.close(now, id);
+        Some(exchange)
+    }
+
     /// Every connection is reset.
     pub fn kill(&mut self, now: u64) {
         self.trace.line(now, "-- all connections are reset");

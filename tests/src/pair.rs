@@ -274,6 +274,17 @@ impl Pair {
         request
     }
 
+    /// A box gives a client another's answer as that of its own exchange of this number, if that is open.
+    pub fn misdeliver(&mut self, client: usize, exchange: u64, body: Bytes) {
+        if let Some(exchange) = self.net.steal(self.now, client, exchange) {
+            self.deliver(Delivery::Answer {
+                client,
+                exchange,
+                body,
+            });
+        }
+    }
+
     /// The seed and the trace, as printed on failure.
     pub fn story(&self) -> String {
         format!("seed {}\n{}", self.seed, self.net.trace.text())
