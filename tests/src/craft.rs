@@ -210,6 +210,14 @@ pub struct FakeServer {
 impl FakeServer {
     /// A server that has answered the opening.
     pub fn connected(config: Config) -> FakeServer {
+        let mut fake = FakeServer::unanswered(config);
+        fake.answer(&[]);
+        fake.prefix.opening = None;
+        fake
+    }
+
+    /// A server that has the opening before it.
+    pub fn unanswered(config: Config) -> FakeServer {
         let id = SessionId::from_bytes(*b"made by hand, 16");
         let now = 1_000_000;
         let opening = Params {
@@ -234,8 +242,6 @@ impl FakeServer {
             id,
         };
         fake.collect();
-        fake.answer(&[]);
-        fake.prefix.opening = None;
         fake
     }
 
@@ -318,6 +324,18 @@ impl FakeServer {
         }
         did
     }
+}
+
+/// Makes length and check of a request's bundle true again after its bytes were changed by hand.
+pub fn seal(id: &SessionId, mut bundle: Vec<u8>) -> Bytes {
+    let length = u32::try_from(bundle.len()).expect("a bundle of a test");
+    bundle[4..8].copy_from_slice(&length.to_be_bytes());
+    let mut check = crc32fast::Hasher::new();
+    check.update(id.as_bytes());
+    check.update(&bundle[..8]);
+    check.update(&bundle[12..]);
+    bundle[8..12].copy_from_slice(&check.finalize().to_be_bytes());
+    bundle.into()
 }
 
 /// A data message.
