@@ -146,6 +146,8 @@ pub enum Violation {
     Offset,
     /// An acknowledgement of a message that was never sent (§4.4).
     Acknowledgement,
+    /// Parts of a stream with more gaps between them than messages can leave (§6.2).
+    Scattered,
     /// A control message that is to be understood and is not (§3.6).
     NotUnderstood,
     /// A control message whose fields don't parse (§3.6).
@@ -163,6 +165,7 @@ impl Violation {
             Violation::Acknowledgement => 0x105,
             Violation::NotUnderstood => 0x106,
             Violation::Malformed => 0x107,
+            Violation::Scattered => 0x108,
         }
     }
 }
@@ -177,6 +180,7 @@ impl fmt::Display for Violation {
             Violation::Acknowledgement => "acknowledged a message that was never sent",
             Violation::NotUnderstood => "sent a control message that has to be understood and is not",
             Violation::Malformed => "sent a control message that makes no sense",
+            Violation::Scattered => "sent a stream in more scattered parts than it may",
         })
     }
 }

@@ -1,1 +1,4 @@
 //! (see ARCHITECTURE.md)
+#![forbid(unsafe_code)]
+
+pub mod carrier;

@@ -1,7 +1,30 @@
-//! The client's role: it opens exchanges.
-use crate::*;
-use crate::wire::Chain;
+//! The client's role: it opens exchanges, and judges what became of them (S3, S7, S9; PROTOCOL §5).
+//!
+//! Knows nothing of HTTP: a response is bytes, a failure is a [`Failure`].
+
+mod answers;
+mod exchanges;
+mod fails;
+mod path;
+mod schedule;
+
+use crate::config::{Config, SMALL_BODY};
+use crate::error::{CloseReason, Failure, OpenError, UnknownExchange};
+use crate::event::Event;
+use crate::id::{ExchangeId, Instance, Nonce, SessionId, StreamId};
+use crate::session::Session;
+use crate::stats::Stats;
+use crate::stream::{Side, Stream};
+use crate::time::Instant;
+use crate::wire::{Chain, Params, RequestPrefix, encode};
 use bytes::Bytes;
+use core::time::Duration;
+use exchanges::{Exchange, Exchanges};
+use fails::Fails;
+use path::Path;
+
+/// The version spoken.
+const VERSION: u8 = 1;
 
 /// A request to be sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,55 +33,267 @@ pub struct Request {
     pub exchange: ExchangeId,
     /// The body of the POST.
     pub body: Chain,
-    /// How long to let it run without progress before it is fed as `Failure::TimedOut`.
+    /// How long to let it run without progress before it is fed as [`Failure::TimedOut`].
     pub patience: Duration,
 }
 
 /// One session's client side.
+///
+/// Give it what happens (`feed_*`), take what it wants (`poll_*`, each until `None`), and call `feed_timeout` when
+/// `next_timeout` has come. Order and number of calls never matter for what is delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Client {}
+pub struct Client {
+    session: Session,
+    exchanges: Exchanges,
+    path: Path,
+    fails: Fails,
+    /// The server has answered: requests need not carry the opening.
+    answered: bool,
+    replaces: Option<SessionId>,
+    server: Option<Instance>,
+    /// To be echoed in every request, and whether that has been done since it came (A8).
+    nonce: Option<Nonce>,
+    echo_due: bool,
+    /// Bytes that wait at the server, by its latest word.
+    hint: u64,
+    /// Empty answers in a row that came before their time with nothing else open, and when the last one came (A11).
+    early: u8,
+    early_at: Instant,
+    /// The server holds fewer than asked for.
+    held_less: bool,
+    /// When bytes of a stream last moved either way (A23).
+    last_byte: Instant,
+    last_sent: Instant,
+    /// Classic mode: a response has come since the last request (S3c).
+    responded: bool,
+    stats: Stats,
+}
 
-#[allow(unused_variables)]
 impl Client {
-    /// A new session.
-    pub fn new(config: Config, id: SessionId, now: Instant) -> Client { todo!() }
+    /// A new session. `id` must come from a cryptographic random source.
+    pub fn new(config: Config, id: SessionId, now: Instant) -> Client {
+        Client {
+            path: Path::new(&config),
+            session: Session::new(Side::Client, config, id, now),
+            exchanges: Exchanges::default(),
+            fails: Fails::default(),
+            answered: false,
+            replaces: None,
+            server: None,
+            nonce: None,
+            echo_due: false,
+            hint: 0,
+            early: 0,
+            early_at: now,
+            held_less: false,
+            last_byte: now,
+            last_sent: now,
+            responded: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// A new session that takes the place of `old`, of which the server may not have noticed that its client has gone
+    /// (A24). Whoever knows the id has proved that it was theirs.
+    pub fn replacing(config: Config, id: SessionId, old: SessionId, now: Instant) -> Client {
+        Client { replaces: Some(old), ..Client::new(config, id, now) }
+    }
+
     /// The session's secret id.
-    pub fn id(&self) -> SessionId { todo!() }
-    /// A response with status 200 and our marker came: its whole body.
+    pub fn id(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Counts since the session began.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    // --- in ------------------------------------------------------------------------------------------------
+
+    /// A response came that seems to be ours: its whole body. What is in it is believed only if it passes its check;
+    /// otherwise the exchange counts as lost.
+    ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
-    pub fn feed_response(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) -> Result<(), UnknownExchange> { todo!() }
-    /// The exchange came to nothing.
+    pub fn feed_response(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) -> Result<(), UnknownExchange> {
+        let entry = self.exchanges.get(exchange.0).ok_or(UnknownExchange)?.clone();
+        self.advance(now);
+        if !self.session.is_over() {
+            self.on_response(&entry, body);
+        }
+        Ok(())
+    }
+
+    /// The exchange came to nothing: what it carried goes again.
+    ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
-    pub fn feed_failure(&mut self, now: Instant, exchange: ExchangeId, why: Failure) -> Result<(), UnknownExchange> { todo!() }
-    /// Bytes of the request have left or of the response have come: patience begins anew.
+    pub fn feed_failure(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        why: Failure,
+    ) -> Result<(), UnknownExchange> {
+        let size = self.exchanges.get(exchange.0).ok_or(UnknownExchange)?.size;
+        self.advance(now);
+        if self.session.is_over() {
+            return Ok(());
+        }
+        if why == Failure::TooLarge {
+            self.path.on_too_large(size);
+        }
+        self.exchanges.settle(exchange.0);
+        self.on_lost(exchange.0);
+        Ok(())
+    }
+
+    /// Bytes of the request have left or bytes of the response have come: its patience begins anew.
+    ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
-    pub fn feed_progress(&mut self, now: Instant, exchange: ExchangeId) -> Result<(), UnknownExchange> { todo!() }
-    /// Time has passed.
-    pub fn feed_timeout(&mut self, now: Instant) { todo!() }
-    /// The next request to send; call until `None`.
+    pub fn feed_progress(&mut self, now: Instant, exchange: ExchangeId) -> Result<(), UnknownExchange> {
+        self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
+        self.advance(now);
+        let now = self.session.now;
+        if let Some(entry) = self.exchanges.iter_mut().find(|e| e.number == exchange.0) {
+            entry.touched = now;
+        }
+        Ok(())
+    }
+
+    /// Time has passed. Early, late and repeated calls are harmless.
+    pub fn feed_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if !self.session.is_over() {
+            self.on_time();
+        }
+    }
+
+    // --- out -----------------------------------------------------------------------------------------------
+
+    /// The next request to send; call until `None`. `now` only stamps it.
     #[must_use]
-    pub fn poll_request(&mut self, now: Instant) -> Option<Request> { todo!() }
-    /// The next exchange that nobody waits for any more: its HTTP request is to be cancelled. Feeding it later is an error value.
+    pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
+        if self.session.is_over() {
+            return None;
+        }
+        let plan = self.plan().ok()?;
+        let sent_at = self.session.now.max(now);
+        let number = self.exchanges.next();
+        let mut prefix = self.prefix(&plan);
+        let room = plan.room.bytes.saturating_sub(prefix.cost() + 16);
+        let messages = self.session.fill(number, sent_at, crate::session::Room { bytes: room, ..plan.room });
+        prefix.backlog = self.session.backlog();
+        let bundle = self.session.next_bundle();
+        let body = encode(&self.session.id, number, bundle, &prefix, &messages);
+
+        let full = body.len() * 4 >= self.path.body_up() * 3;
+        let transfer = self.path.transfer(body.len() as u64);
+        let patience = if plan.probe { self.timer(0, 0) * 2 } else { plan.wait + self.session.config.patience };
+        let patience = patience + transfer;
+        self.stats.exchanges += 1;
+        self.stats.bytes_out += body.len() as u64;
+        self.stats.messages += messages.len() as u64;
+        self.stats.resent += messages.iter().filter(|m| m.number < self.stats.next).count() as u64;
+        self.stats.next = self.session.outbox.next_number();
+        if !messages.is_empty() {
+            self.last_byte = sent_at;
+            self.held_less = false;
+        }
+        self.last_sent = sent_at;
+        self.responded = false;
+        self.echo_due = false;
+        self.exchanges.push(Exchange {
+            number,
+            sent_at,
+            touched: sent_at,
+            patience,
+            wait: plan.wait,
+            size: body.len(),
+            full,
+            answer_max: self.path.body_down(),
+            bulk: body.len() > SMALL_BODY,
+            probe: plan.probe,
+            doubted: None,
+        });
+        Some(Request { exchange: ExchangeId(number), body, patience })
+    }
+
+    fn prefix(&self, plan: &schedule::Plan) -> RequestPrefix {
+        let config = &self.session.config;
+        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX >> 2);
+        let opening = (!self.answered).then(|| Params {
+            streams: config.streams,
+            versions: Some((VERSION, VERSION)),
+            ack_delay: Some(micros(config.ack_delay)),
+            replaces: self.replaces,
+            ..Params::default()
+        });
+        RequestPrefix {
+            opening,
+            echo: self.nonce,
+            ack: self.session.inbox.ack(),
+            credit: config.pool,
+            unread: self.session.unread,
+            timer: micros(self.timer(0, 0)),
+            open: self.exchanges.list(),
+            hold: self.hold() as u64,
+            wait: u64::try_from(plan.wait.as_millis()).unwrap_or(0),
+            answer_max: if plan.probe { SMALL_BODY } else { self.path.body_down() } as u64,
+            backlog: 0,
+        }
+    }
+
+    /// The next exchange that nobody waits for any more: its HTTP request is to be cancelled. Feeding it later is an
+    /// error value.
     #[must_use]
-    pub fn poll_cancel(&mut self) -> Option<ExchangeId> { todo!() }
+    pub fn poll_cancel(&mut self) -> Option<ExchangeId> {
+        if self.session.is_over() {
+            for number in self.exchanges.list() {
+                self.exchanges.give_up(number);
+            }
+        }
+        self.exchanges.poll_cancel().map(ExchangeId)
+    }
+
     /// The next piece of news; call until `None`.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<Event> { todo!() }
-    /// When `feed_timeout` is due; `None`: nothing is waiting for time.
-    pub fn next_timeout(&self) -> Option<Instant> { todo!() }
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.session.poll_event()
+    }
+
+    // --- the application's side ----------------------------------------------------------------------------
+
     /// Opens a stream.
+    ///
     /// # Errors
-    /// See [`OpenError`].
-    pub fn open(&mut self) -> Result<StreamId, OpenError> { todo!() }
-    /// The next stream that the peer opened.
-    pub fn accept(&mut self) -> Option<StreamId> { todo!() }
-    /// The handle of a stream; `None` once it has ended both ways and everything was said of it, or never was.
-    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> { todo!() }
-    /// Ends the session in order: what was written is delivered first, then the peer is told.
-    pub fn close(&mut self, code: u32, reason: &str) { todo!() }
+    /// When as many are open as the server allows, or the session is ending.
+    pub fn open(&mut self) -> Result<StreamId, OpenError> {
+        self.session.open()
+    }
+
+    /// The next stream that the server opened.
+    pub fn accept(&mut self) -> Option<StreamId> {
+        self.session.streams.accept()
+    }
+
+    /// The handle of a stream. `None` once it has ended both ways and everything was said of it, or never was.
+    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        self.session.stream(id)
+    }
+
+    /// Ends the session in order (S10): what was written is delivered first, then the server is told. `reason` is
+    /// cut at 256 bytes.
+    pub fn close(&mut self, code: u32, reason: &str) {
+        self.session.close(code, reason);
+    }
+
     /// Ends the session at once, telling nobody.
-    pub fn abort(&mut self) { todo!() }
+    pub fn abort(&mut self) {
+        self.session.end(CloseReason::Aborted);
+    }
 }
+
+#[cfg(test)]
+mod tests;

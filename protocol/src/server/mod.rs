@@ -1,10 +1,33 @@
-//! The server's role: it answers exchanges.
-use crate::*;
-use crate::wire::Chain;
+//! The server's role: it answers exchanges, and judges what became of its answers (S4, S5, S13; PROTOCOL §5).
+//!
+//! Knows nothing of HTTP: a request is bytes and a name for it, a response is bytes for that name.
+
+mod exchanges;
+mod router;
+mod schedule;
+
+pub use router::{Opening, Reject, Route, Router};
+
+use crate::config::{Config, SMALL_BODY};
+use crate::error::{CloseReason, OpenError};
+use crate::event::Event;
+use crate::id::{Instance, Nonce, RequestId, SessionId, StreamId};
+use crate::session::{Room, Session};
+use crate::stats::Stats;
+use crate::stream::{Side, Stream};
+use crate::time::Instant;
+use crate::wire::{AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
+use exchanges::{Arrival, AtOnce, Exchanges, Held};
+
+/// A client that has not shown that it is more than a copy of an old request is kept for this long.
+const UNVOUCHED: Duration = Duration::from_secs(60);
 
 /// A response to be sent now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Response {
     /// The HTTP request that it answers.
     pub request: RequestId,
@@ -15,97 +38,344 @@ pub struct Response {
 }
 
 /// One session's server side.
+///
+/// Give it what happens (`feed_*`), take what it wants (`poll_*`, each until `None`), and call `feed_timeout` when
+/// `next_timeout` has come. A [`Router`] finds it by the request's body.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Server {}
-
-/// A request that is not the session's: it has its answer with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reject { body: Chain, exchange: u64 }
-impl Reject {
-    /// What to answer, with status 200.
-    pub fn body(self) -> Chain { self.body }
-    /// The exchange to name in the header.
-    pub fn exchange(&self) -> u64 { self.exchange }
+pub struct Server {
+    session: Session,
+    exchanges: Exchanges,
+    /// Second copies of one answer, and answers to requests that a newer copy has replaced.
+    outgoing: VecDeque<Response>,
+    instance: Instance,
+    nonce: Nonce,
+    /// This is no copy of an old opening: what comes may reach the application (A8).
+    vouched: bool,
+    /// The client knows our parameters.
+    known: bool,
+    /// How many exchanges the client wants held, its re-send timer, and what waits there, by its newest request.
+    hold: usize,
+    timer: Duration,
+    hint: u64,
+    newest_at: Instant,
+    last_request: Instant,
+    /// Bytes per second to the client, 0 while unknown.
+    rate: u64,
+    stats: Stats,
 }
 
-/// A session that a request asks for; see [`Router::route`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {}
-
-#[allow(unused_variables)]
 impl Server {
-    /// The session that `opening` asks for. `nonce` must be random: it tells this start of the session from copies of old ones.
-    pub fn new(config: Config, opening: Opening, nonce: Nonce, now: Instant) -> Server { todo!() }
+    /// The session that `opening` asks for. `nonce` must be random: by its echo a client is told from a copy.
+    pub fn new(config: Config, opening: Opening, nonce: Nonce, now: Instant) -> Server {
+        let mut session = Session::new(Side::Server, config, opening.id, now);
+        session.on_params(&opening.params);
+        Server {
+            session,
+            exchanges: Exchanges::default(),
+            outgoing: VecDeque::new(),
+            instance: opening.instance,
+            nonce,
+            vouched: opening.trusted,
+            known: false,
+            hold: 1,
+            timer: Duration::from_secs(1),
+            hint: 0,
+            newest_at: now,
+            last_request: now,
+            rate: 0,
+            stats: Stats::default(),
+        }
+    }
+
     /// The session's secret id.
-    pub fn id(&self) -> SessionId { todo!() }
-    /// A request came: its whole body. On `Ok` exactly one response will name `request`.
+    pub fn id(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Counts since the session began.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    // --- in ------------------------------------------------------------------------------------------------
+
+    /// A request came: its whole body. On `Ok` exactly one response will name `request`, or a hang-up.
+    ///
     /// # Errors
-    /// If it can't be read or belongs elsewhere; the error is the answer.
-    pub fn feed_request(&mut self, now: Instant, request: RequestId, body: Bytes) -> Result<(), Reject> { todo!() }
-    /// Whoever sent the request has gone, or its response could not be sent.
-    pub fn feed_hangup(&mut self, now: Instant, request: RequestId) { todo!() }
-    /// Time has passed.
-    pub fn feed_timeout(&mut self, now: Instant) { todo!() }
-    /// The next response to send; call until `None`.
+    /// If it can't be read, is too old, or comes after the end; the error is the answer.
+    pub fn feed_request(&mut self, now: Instant, request: RequestId, mut body: Bytes) -> Result<(), Reject> {
+        let size = body.len();
+        let claimed = crate::wire::Head::peek(&body).map_or(0, |head| head.exchange);
+        let reject = |server: &Server, what| Reject::new(&server.session.id, claimed, what);
+        self.advance(now);
+        if self.is_done() || self.session.is_over() {
+            return Err(reject(self, self.last_word()));
+        }
+        self.stats.bytes_in += size as u64;
+        let first = match decode::<RequestPrefix>(&mut body, &self.session.id, None) {
+            Some(Ok(Bundle::Session(first))) if !self.exchanges.is_too_old(first.exchange) => first,
+            _ => {
+                self.session.unread += 1;
+                self.stats.unreadable += 1;
+                return Err(reject(self, Refusal::Unreadable));
+            }
+        };
+        self.last_request = self.session.now;
+        self.stats.exchanges += 1;
+        let number = first.exchange;
+        self.on_bundle(request, first, size);
+        while let Some(Ok(Bundle::Session(more))) = decode::<RequestPrefix>(&mut body, &self.session.id, None) {
+            if more.exchange != number {
+                break;
+            }
+            self.take_in(more, size);
+        }
+        if self.vouched && (self.stats.exchanges > 1 || self.session.inbox.next() > 0) {
+            self.session.on_connected();
+        }
+        Ok(())
+    }
+
+    /// Whoever sent the request has gone, or its response could not be written: what that answer carried goes again.
+    pub fn feed_hangup(&mut self, now: Instant, request: RequestId) {
+        self.advance(now);
+        if let Some(exchange) = self.exchanges.on_hangup(request) {
+            self.on_lost(exchange);
+        }
+        self.finish();
+    }
+
+    /// Time has passed. Early, late and repeated calls are harmless.
+    pub fn feed_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if !self.session.is_over() {
+            self.on_time();
+        }
+    }
+
+    /// Takes in the first bundle of a request and finds its exchange a place.
+    fn on_bundle(&mut self, request: RequestId, decoded: Decoded<RequestPrefix>, size: usize) {
+        let (number, prefix) = (decoded.exchange, decoded.prefix.clone());
+        let opening = prefix.opening.is_some();
+        if !self.take_in(decoded, size) {
+            return self.hold_request(request, number, &prefix, AtOnce::Empty);
+        }
+        match self.exchanges.on_arrival(number) {
+            Arrival::New if opening && !self.vouched => self.hold_request(request, number, &prefix, AtOnce::Data),
+            Arrival::New if opening => self.hold_request(request, number, &prefix, AtOnce::Grace),
+            Arrival::New => self.hold_request(request, number, &prefix, AtOnce::No),
+            // Nobody waits for it, says a newer request (A14).
+            Arrival::Unlisted => self.hold_request(request, number, &prefix, AtOnce::Empty),
+            Arrival::Held => {
+                // The two newest copies get the same answer; one before them is not waited for (A21).
+                if let Some(old) = self.exchanges.add_copy(number, request) {
+                    self.outgoing_empty(old, number);
+                }
+            }
+            Arrival::Answered => {
+                // Its answer did not get through, or not yet: what it carried may go in a second one (A21).
+                self.session.outbox.late(number, self.session.now);
+                self.hold_request(request, number, &prefix, AtOnce::Data);
+            }
+        }
+    }
+
+    fn hold_request(&mut self, request: RequestId, number: u64, prefix: &RequestPrefix, at_once: AtOnce) {
+        let body_max = self.session.config.body_max();
+        self.exchanges.hold(Held {
+            number,
+            requests: [request].to_vec(),
+            arrived_at: self.session.now,
+            wait: Duration::from_millis(prefix.wait.min(600_000)),
+            answer_max: usize::try_from(prefix.answer_max).unwrap_or(body_max).clamp(SMALL_BODY, body_max),
+            at_once,
+        });
+    }
+
+    /// What a bundle says, wherever it came. `false`: its sender broke a rule.
+    fn take_in(&mut self, decoded: Decoded<RequestPrefix>, size: usize) -> bool {
+        let Decoded { exchange, bundle, prefix, messages } = decoded;
+        let before = self.acknowledged();
+        let arrived = match self.session.on_bundle(bundle, &prefix.ack, prefix.credit, messages, size) {
+            Ok(arrived) => arrived,
+            Err(violation) => {
+                self.session.on_violation(violation);
+                return false;
+            }
+        };
+        self.learn_rate(before);
+        self.vouched |= prefix.echo == Some(self.nonce);
+        self.known |= prefix.opening.is_none();
+        if arrived.newest {
+            self.hold = usize::try_from(prefix.hold).unwrap_or(1).clamp(1, 64);
+            self.timer = Duration::from_micros(prefix.timer)
+                .clamp(self.session.config.timer_min, self.session.config.timer_max * 2);
+            self.hint = prefix.backlog;
+            self.newest_at = self.session.now;
+            self.exchanges.on_newest(exchange, &prefix.open);
+            // Answered, not listed, not acknowledged: lost (S7).
+            let flights = self.session.outbox.flights().map(|f| f.exchange);
+            let lost: Vec<_> = flights.filter(|e| *e < exchange && !prefix.open.contains(e)).collect();
+            lost.into_iter().for_each(|e| self.on_lost(e));
+        }
+        true
+    }
+
+    // --- out -----------------------------------------------------------------------------------------------
+
+    /// The next response to send; call until `None`. `now` only stamps it.
     #[must_use]
-    pub fn poll_response(&mut self, now: Instant) -> Option<Response> { todo!() }
-    /// As the client's.
+    pub fn poll_response(&mut self, now: Instant) -> Option<Response> {
+        if let Some(response) = self.outgoing.pop_front() {
+            return Some(response);
+        }
+        let answer = self.plan().ok()?;
+        let sent_at = self.session.now.max(now);
+        let held = self.exchanges.take(answer.number)?;
+        let mut prefix = self.prefix(&held, sent_at);
+        let messages = match answer.room {
+            Some(room) => {
+                let bytes = room.bytes.saturating_sub(prefix.cost() + 16);
+                self.session.fill(held.number, sent_at, Room { bytes, ..room })
+            }
+            None => Vec::new(),
+        };
+        prefix.backlog = self.session.backlog();
+        let bundle = self.session.next_bundle();
+        let body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
+        self.stats.bytes_out += body.len() as u64 * held.requests.len() as u64;
+        self.stats.messages += messages.len() as u64;
+        self.stats.resent += messages.iter().filter(|m| m.number < self.stats.next).count() as u64;
+        self.stats.next = self.session.outbox.next_number();
+        for request in held.requests {
+            self.exchanges.on_answered(request, held.number);
+            self.outgoing.push_back(Response { request, exchange: held.number, body: body.clone() });
+        }
+        self.finish();
+        self.outgoing.pop_front()
+    }
+
+    fn prefix(&self, held: &Held, sent_at: Instant) -> AnswerPrefix {
+        let config = &self.session.config;
+        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX >> 2);
+        let opening = (!self.known).then(|| Params {
+            streams: config.streams,
+            versions: Some((1, 1)),
+            ack_delay: Some(micros(config.ack_delay)),
+            idle: Some(micros(config.idle)),
+            instance: Some(self.instance),
+            ..Params::default()
+        });
+        AnswerPrefix {
+            opening,
+            nonce: (!self.vouched).then_some(self.nonce),
+            read: true,
+            ack: self.session.inbox.ack(),
+            credit: config.pool,
+            unread: self.session.unread,
+            held_for: micros(sent_at.since(held.arrived_at)),
+            newest: self.exchanges.newest(),
+            held: self.exchanges.list(),
+            backlog: 0,
+        }
+    }
+
+    /// An empty answer for a request whose exchange has found another way.
+    fn outgoing_empty(&mut self, request: RequestId, exchange: u64) {
+        let bundle = self.session.next_bundle();
+        let prefix = AnswerPrefix {
+            read: true,
+            ack: self.session.inbox.ack(),
+            credit: self.session.config.pool,
+            newest: self.exchanges.newest(),
+            held: self.exchanges.list(),
+            ..AnswerPrefix::default()
+        };
+        let body = encode(&self.session.id, exchange, bundle, &prefix, &[]);
+        self.outgoing.push_back(Response { request, exchange, body });
+    }
+
+    /// The next piece of news; call until `None`. A session that may be a copy of an old one has none.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<Event> { todo!() }
-    /// As the client's.
-    pub fn next_timeout(&self) -> Option<Instant> { todo!() }
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if !self.session.is_connected() && !self.session.is_over() {
+            return None;
+        }
+        if self.session.is_over() && !self.is_over() {
+            return self.session.streams.poll_event();
+        }
+        self.session.poll_event()
+    }
+
+    // --- the end -------------------------------------------------------------------------------------------
+
+    /// Whether the session is over and has no response left to give: the router may forget it ([`Router::ended`]).
+    pub fn is_over(&self) -> bool {
+        self.session.is_over() && self.exchanges.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// Both sides have said CLOSE.
+    fn is_done(&self) -> bool {
+        self.session.ending.is_sent() && self.session.ending.is_received()
+    }
+
+    /// Ends a session of which everything has been said and answered.
+    fn finish(&mut self) {
+        if self.is_done() && self.exchanges.is_empty() {
+            let reason = self.session.ending.reason();
+            self.session.end(reason);
+        }
+    }
+
+    /// What a request is told that comes after the end.
+    fn last_word(&self) -> Refusal {
+        match self.final_ack() {
+            Some(next) => Refusal::Ended(next),
+            None => Refusal::Gone(self.instance),
+        }
+    }
+
+    /// Below this everything was delivered, if the session ended in order.
+    fn final_ack(&self) -> Option<u64> {
+        self.is_done().then(|| self.session.inbox.next())
+    }
+
+    /// Another session took this one's place (A24).
+    pub fn replace(&mut self) {
+        self.session.end(CloseReason::Replaced);
+    }
+
+    // --- the application's side ----------------------------------------------------------------------------
+
     /// Opens a stream.
+    ///
     /// # Errors
-    /// See [`OpenError`].
-    pub fn open(&mut self) -> Result<StreamId, OpenError> { todo!() }
-    /// As the client's.
-    pub fn accept(&mut self) -> Option<StreamId> { todo!() }
-    /// As the client's.
-    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> { todo!() }
-    /// As the client's.
-    pub fn close(&mut self, code: u32, reason: &str) { todo!() }
-    /// As the client's.
-    pub fn abort(&mut self) { todo!() }
-    /// Whether the session is over and has no response left to give: the router may forget it (`Router::ended`).
-    pub fn is_over(&self) -> bool { todo!() }
+    /// When as many are open as the client allows, or the session is ending.
+    pub fn open(&mut self) -> Result<StreamId, OpenError> {
+        self.session.open()
+    }
+
+    /// The next stream that the client opened.
+    pub fn accept(&mut self) -> Option<StreamId> {
+        self.session.streams.accept()
+    }
+
+    /// The handle of a stream. `None` once it has ended both ways and everything was said of it, or never was.
+    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        self.session.stream(id)
+    }
+
+    /// Ends the session in order (S10): what was written is delivered first, then the client is told. `reason` is
+    /// cut at 256 bytes.
+    pub fn close(&mut self, code: u32, reason: &str) {
+        self.session.close(code, reason);
+    }
+
+    /// Ends the session at once; requests that are held get empty answers.
+    pub fn abort(&mut self) {
+        self.session.end(CloseReason::Aborted);
+    }
 }
 
-/// Which session a request belongs to (S15). `S` is whatever the embedder keeps for a session: a `Server`, or a
-/// shared handle to one.
-#[derive(Clone, Debug)]
-pub struct Router<S> { _s: core::marker::PhantomData<S> }
-
-/// Where a request belongs.
-#[derive(Debug)]
-pub enum Route<'a, S> {
-    /// To this session: feed it there.
-    Session(&'a mut S),
-    /// To none yet: make a `Server` of it, `insert` it and feed the request there. `replaced` is the session whose place it takes, out of the router already: end it with `Server::replace`.
-    Opening { /// What to make the server of.
-        opening: Opening, /// The session whose place it takes.
-        replaced: Option<S> },
-    /// Nowhere: answer this.
-    Reject(Reject),
-    /// It is none of ours: answer 400 with a word for a person.
-    NotOurs,
-}
-
-#[allow(unused_variables)]
-impl<S> Router<S> {
-    /// An empty router. `instance` must be random.
-    pub fn new(config: RouterConfig, instance: Instance, now: Instant) -> Router<S> { todo!() }
-    /// Finds out where a request's body belongs; looks at its first bundle's head and prefix.
-    pub fn route(&mut self, now: Instant, body: &Bytes) -> Route<'_, S> { todo!() }
-    /// Keeps a new session.
-    pub fn insert(&mut self, id: SessionId, session: S) { todo!() }
-    /// Forgets a session but for what late copies of its requests must be told. `server` is its machine, if it ended in order.
-    pub fn ended(&mut self, now: Instant, id: SessionId, server: &Server) -> Option<S> { todo!() }
-    /// All sessions.
-    pub fn sessions(&mut self) -> impl Iterator<Item = (&SessionId, &mut S)> { core::iter::empty() }
-    /// How many sessions there are.
-    pub fn len(&self) -> usize { todo!() }
-}
-impl Server {
-    /// Another session took this one's place.
-    pub fn replace(&mut self) { todo!() }
-}
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@ extern crate std;
 /// bulk bundle of 1 MB is some 64 pieces and a bundle of small messages is one. All pieces that are no payload are
 /// slices of one allocation, and cloning a chain copies handles only.
 ///
-/// It is a [`Buf`]: a runtime writes it vectored ([`Buf::chunks_vectored`]), and pieces that were written are let go
-/// of as it advances. Equality and hash are those of the pieces: two chains with the same bytes, cut differently,
+/// It is a [`Buf`]: a runtime writes it vectored (`chunks_vectored`, with the feature `std`), and pieces that
+/// were written are let go of as it advances. Equality and hash are those of the pieces: two chains with the same bytes, cut differently,
 /// are not equal; compare [`Chain::into_bytes`] where that matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Chain {

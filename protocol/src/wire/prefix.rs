@@ -278,7 +278,7 @@ fn put_exchanges(out: &mut impl Put, reference: u64, exchanges: &[u64]) {
         exchanges.len() <= MAX_EXCHANGES,
         "at most 64 exchanges are listed"
     );
-    debug_assert!(
+    assert!(
         exchanges.is_sorted_by(|newer, older| newer > older),
         "listed exchanges fall"
     );
@@ -314,41 +314,44 @@ const INSTANCE: u64 = 5;
 const BODY_MAX: u64 = 6;
 const REPLACES: u64 = 7;
 
+/// What a parameter holds.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
 impl Params {
     fn put(&self, out: &mut impl Put) {
-        let streams = Some(self.streams).filter(|streams| *streams != 0);
-        let numbers = [
-            (STREAMS, streams),
-            (ACK_DELAY, self.ack_delay),
-            (IDLE, self.idle),
-            (BODY_MAX, self.body_max),
-        ];
-        let versions = self.versions.map(|(low, high)| [low, high]);
+        let versions = self.versions.map(|(lowest, highest)| [lowest, highest]);
         let instance = self.instance.map(|instance| instance.0.to_be_bytes());
-        let fixed = [
-            (VERSIONS, versions.as_ref().map(|bytes| &bytes[..])),
-            (INSTANCE, instance.as_ref().map(|bytes| &bytes[..])),
+        let streams = Some(self.streams).filter(|streams| *streams != 0);
+        let all = [
+            (STREAMS, streams.map(Value::Number)),
+            (VERSIONS, versions.as_ref().map(|it| Value::Bytes(it))),
+            (ACK_DELAY, self.ack_delay.map(Value::Number)),
+            (IDLE, self.idle.map(Value::Number)),
+            (INSTANCE, instance.as_ref().map(|it| Value::Bytes(it))),
+            (BODY_MAX, self.body_max.map(Value::Number)),
             (
                 REPLACES,
-                self.replaces.as_ref().map(|id| &id.as_bytes()[..]),
+                self.replaces.as_ref().map(|it| Value::Bytes(it.as_bytes())),
             ),
         ];
-        let numbers = numbers
-            .into_iter()
-            .filter_map(|(id, value)| Some((id, value?)));
-        let fixed = fixed
-            .into_iter()
-            .filter_map(|(id, value)| Some((id, value?)));
-        out.varint((numbers.clone().count() as u64).saturating_add(fixed.clone().count() as u64));
-        for (id, value) in numbers {
+        let given = all.into_iter().filter_map(|(id, value)| Some((id, value?)));
+        out.varint(given.clone().count() as u64);
+        for (id, value) in given {
             out.varint(id);
-            out.varint(varint::len(value) as u64);
-            out.varint(value);
-        }
-        for (id, value) in fixed {
-            out.varint(id);
-            out.varint(value.len() as u64);
-            out.slice(value);
+            match value {
+                Value::Number(number) => {
+                    out.varint(varint::len(number) as u64);
+                    out.varint(number);
+                }
+                Value::Bytes(bytes) => {
+                    out.varint(bytes.len() as u64);
+                    out.slice(bytes);
+                }
+            }
         }
     }
 

@@ -6,12 +6,14 @@
     clippy::arithmetic_side_effects
 )]
 
-mod exact;
+mod bundles;
+mod content;
 mod properties;
 
 use super::head::CHECK_AT;
 use super::*;
 use crate::id::{SessionId, StreamId};
+use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -112,4 +114,22 @@ fn session<P>(bundle: Bundle<P>) -> Decoded<P> {
         Bundle::Session(decoded) => decoded,
         Bundle::Refusal(refusal) => panic!("{refusal:?}"),
     }
+}
+
+/// The least prefix of a request: all zero, nothing listed.
+const REQUEST: &str = "00 00 00 00 00 00 00 00 00 00 00";
+/// The least prefix of an answer.
+const ANSWER: &str = "00 00 00 00 00 00 00 00 00";
+
+fn request_of(content: &str) -> Bytes {
+    let head = "f8 01 00 00 00000000 00000000 0000000000000009 0000000000000002";
+    fix(
+        [hex(head), SESSION.as_bytes().to_vec(), hex(content)].concat(),
+        &SESSION,
+    )
+}
+
+fn answer_of(flags: u8, content: &str) -> Bytes {
+    let head = format!("f8 01 {flags:02x} 00 00000000 00000000 0000000000000009 0000000000000000");
+    fix([hex(&head), hex(content)].concat(), &SESSION)
 }

@@ -360,7 +360,7 @@ fn sound<P>(read: Vec<Result<Bundle<P>, Unreadable>>) {
                 offset, payload, ..
             } = message.content
             {
-                assert!(offset + payload.len() as u64 < LIMIT);
+                assert!(offset + (payload.len() as u64) < LIMIT);
                 assert!(payload.len() as u64 <= count * MAX_PAYLOAD as u64);
             }
         }

@@ -1,0 +1,164 @@
+//! What an answer tells (S7, S8; PROTOCOL §5.6, §7, §8.3).
+
+use super::exchanges::Exchange;
+use super::path::Sample;
+use super::Client;
+use crate::config::SMALL_BODY;
+use crate::error::CloseReason;
+use crate::id::Instance;
+use crate::wire::{AnswerPrefix, Bundle, Decoded, Refusal, decode};
+use bytes::Bytes;
+use core::time::Duration;
+
+impl Client {
+    /// Reads the bundles of a response up to the first that is not to be believed; `entry` is its exchange.
+    pub(super) fn on_response(&mut self, entry: &Exchange, mut body: Bytes) {
+        let size = body.len();
+        self.stats.bytes_in += size as u64;
+        let (mut answered, mut news, mut held_for) = (false, false, Duration::ZERO);
+        while let Some(bundle) = decode::<AnswerPrefix>(&mut body, &self.session.id, Some(entry.number)) {
+            match bundle {
+                Ok(Bundle::Session(decoded)) => {
+                    held_for = Duration::from_micros(decoded.prefix.held_for);
+                    answered = true;
+                    news |= self.on_bundle(entry, decoded, size);
+                }
+                Ok(Bundle::Refusal(refusal)) => {
+                    self.exchanges.settle(entry.number);
+                    self.on_refusal(entry.number, refusal);
+                    return;
+                }
+                Err(_) => {
+                    self.session.unread += 1;
+                    self.stats.unreadable += 1;
+                    break;
+                }
+            }
+            if self.session.is_over() {
+                return;
+            }
+        }
+        self.exchanges.settle(entry.number);
+        if !answered {
+            self.on_lost(entry.number);
+            return;
+        }
+        self.fails.on_answer();
+        self.responded = true;
+        self.settle(entry.number);
+        self.learn(entry, size, held_for);
+        self.on_early(entry, held_for, news);
+        if self.session.ending.is_received() && self.session.ending.is_acknowledged(self.session.outbox.base()) {
+            let reason = self.session.ending.reason();
+            self.session.end(reason);
+        }
+    }
+
+    /// Takes in one bundle; says whether there was anything in it.
+    fn on_bundle(&mut self, entry: &Exchange, decoded: Decoded<AnswerPrefix>, size: usize) -> bool {
+        let Decoded { bundle, prefix, messages, .. } = decoded;
+        if !self.answered {
+            self.answered = true;
+            self.session.on_connected();
+        }
+        if let Some(params) = &prefix.opening {
+            self.session.on_params(params);
+            self.server = params.instance.or(self.server);
+        }
+        let arrived = match self.session.on_bundle(bundle, &prefix.ack, prefix.credit, messages, size) {
+            Ok(arrived) => arrived,
+            Err(violation) => {
+                self.session.on_violation(violation);
+                return true;
+            }
+        };
+        if arrived.news {
+            self.last_byte = self.session.now;
+        }
+        if arrived.newest {
+            self.echo_due |= prefix.nonce.is_some() && prefix.nonce != self.nonce;
+            self.nonce = prefix.nonce;
+            self.hint = prefix.backlog;
+            let now = self.session.now;
+            for open in self.exchanges.iter_mut().filter(|e| e.number != entry.number) {
+                let held = prefix.held.contains(&open.number);
+                // What it holds has moved all its bytes.
+                open.bulk &= !held;
+                if held || open.number > prefix.newest {
+                    open.doubted = None;
+                } else {
+                    open.doubted.get_or_insert(now);
+                }
+            }
+        }
+        arrived.news
+    }
+
+    fn learn(&mut self, entry: &Exchange, down: usize, held_for: Duration) {
+        let elapsed = self.session.now.since(entry.sent_at);
+        let sample = Sample {
+            net: elapsed.saturating_sub(held_for.min(elapsed)),
+            up: entry.size,
+            down,
+            up_full: entry.full,
+            down_full: down * 4 >= entry.answer_max * 3,
+            small: entry.size <= SMALL_BODY && down <= SMALL_BODY,
+        };
+        self.path.on_answer(&self.session.config, sample);
+        if held_for >= entry.wait && !entry.probe {
+            self.path.on_held(&self.session.config, entry.wait);
+        }
+    }
+
+    /// An empty answer before its time is never by itself a reason for another exchange (A11).
+    fn on_early(&mut self, entry: &Exchange, held_for: Duration, news: bool) {
+        if news || held_for >= entry.wait * 4 / 5 {
+            self.early = 0;
+            self.held_less = false;
+        } else if self.exchanges.is_empty() {
+            self.early = self.early.saturating_add(1);
+            self.early_at = self.session.now;
+        } else {
+            self.held_less = true;
+        }
+    }
+
+    fn on_refusal(&mut self, exchange: u64, refusal: Refusal) {
+        let now = self.session.now;
+        match refusal {
+            Refusal::Ended(next) => {
+                let delivered = self.session.outbox.next_number() <= next;
+                let closing = self.session.ending.is_sent();
+                self.session.end(match (delivered, closing) {
+                    (true, true) => self.session.ending.reason(),
+                    (true, false) => CloseReason::Peer { code: 0, reason: Default::default() },
+                    (false, _) => CloseReason::Gone,
+                });
+            }
+            Refusal::Gone(instance) => self.on_gone(exchange, instance),
+            Refusal::Version(lowest, highest) if !self.answered => {
+                self.session.end(CloseReason::Version { lowest, highest });
+            }
+            Refusal::Busy(millis) => {
+                self.on_lost(exchange);
+                self.fails.on_busy(now, Duration::from_millis(millis.min(60_000)));
+            }
+            Refusal::Unreadable | Refusal::Version(..) => self.on_lost(exchange),
+        }
+    }
+
+    /// "Gone" from the session's own server is the end; from another one it is a routing slip until it has been
+    /// repeated for a while (A13).
+    fn on_gone(&mut self, exchange: u64, instance: Instance) {
+        let only_close = self.session.ending.is_sent()
+            && self.session.ending.is_all_that_is_left(self.session.outbox.base(), self.session.outbox.next_number());
+        if only_close {
+            self.session.end(self.session.ending.reason());
+            return;
+        }
+        self.on_lost(exchange);
+        if self.server == Some(instance) || self.fails.has_been_gone(self.session.now, &self.session.config) {
+            self.session.end(CloseReason::Gone);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What was learned about the way to the server: round trips, rates, and from them timers, body sizes and how many
+//! exchanges are worth having (A18, A25; PROTOCOL §5.4, §5.5).
+
+use crate::config::Config;
+use crate::time::Instant;
+use core::time::Duration;
+
+/// No body is limited to less, so that any message fits (A2).
+const BODY_MIN: u32 = 32 * 1024;
+
+/// A body that takes longer than so many round trips is long enough: a larger one saves no round trips worth having
+/// and only makes others wait.
+const LONG_ENOUGH: u32 = 4;
+
+/// Where nothing is known of the rate, timers allow for this many bytes a second.
+const SLOW: u64 = 64 * 1024;
+
+/// Rates are averaged over about this many samples.
+const RATE_SAMPLES: u64 = 4;
+
+/// Round trips (RFC 6298), in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RoundTrips {
+    smoothed: u64,
+    varied: u64,
+    known: bool,
+}
+
+/// One direction's bodies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Direction {
+    /// The size to aim at now.
+    target: u32,
+    /// The largest that boxes let through, as far as is known.
+    limit: u32,
+    /// Bytes per second, 0 while unknown.
+    rate: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Path {
+    trips: RoundTrips,
+    up: Direction,
+    down: Direction,
+    requests: u8,
+    wait: Duration,
+}
+
+/// How one exchange went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// From sending to the whole answer, without the time for which the server held it.
+    pub(crate) net: Duration,
+    pub(crate) up: usize,
+    pub(crate) down: usize,
+    /// The bodies were as large as they were allowed to be.
+    pub(crate) up_full: bool,
+    pub(crate) down_full: bool,
+    /// Both bodies were small: a round trip.
+    pub(crate) small: bool,
+}
+
+impl Path {
+    pub(crate) fn new(config: &Config) -> Path {
+        let direction = Direction { target: config.body_first, limit: config.body_max, rate: 0 };
+        Path {
+            trips: RoundTrips { smoothed: 0, varied: 0, known: false },
+            up: direction.clone(),
+            down: direction,
+            requests: config.requests.min(2),
+            wait: config.wait_first,
+        }
+    }
+
+    /// How many exchanges may be open now.
+    pub(crate) fn requests(&self) -> usize {
+        usize::from(self.requests)
+    }
+
+    pub(crate) fn body_up(&self) -> usize {
+        self.up.target as usize
+    }
+
+    pub(crate) fn body_down(&self) -> usize {
+        self.down.target as usize
+    }
+
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// The re-send timer for an exchange with `bytes` of messages that were sent `again` so often before (§5.4).
+    pub(crate) fn timer(&self, config: &Config, peer_ack_delay: Duration, bytes: u64, again: u8) -> Duration {
+        let base = if self.trips.known {
+            Duration::from_micros(self.trips.smoothed + 4 * self.trips.varied) + peer_ack_delay
+        } else {
+            config.timer_first + peer_ack_delay
+        };
+        if !config.learning {
+            return config.timer_first;
+        }
+        let base = base.clamp(config.timer_min + peer_ack_delay, config.timer_max);
+        let doubled = base.saturating_mul(1 << u32::from(again).min(8)).min(config.timer_max.max(base));
+        doubled + self.transfer(bytes)
+    }
+
+    /// How long `bytes` may take beside the round trip, either way, with room for half the rate.
+    pub(crate) fn transfer(&self, bytes: u64) -> Duration {
+        let known = [self.up.rate, self.down.rate].into_iter().filter(|r| *r > 0).min();
+        let rate = known.map_or(SLOW, |r| (r / 2).max(1024));
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / rate).min(Duration::from_secs(120))
+    }
+
+    /// An answer came.
+    pub(crate) fn on_answer(&mut self, config: &Config, sample: Sample) {
+        if !config.learning {
+            return;
+        }
+        if sample.small {
+            self.trips.sample(u64::try_from(sample.net.as_micros()).unwrap_or(u64::MAX));
+        }
+        let trip = Duration::from_micros(self.trips.smoothed);
+        let short = sample.net <= trip.max(Duration::from_micros(100)) * LONG_ENOUGH;
+        self.up.sample(sample.up, sample.net, trip, sample.up_full && short);
+        self.down.sample(sample.down, sample.net, trip, sample.down_full && short);
+        if (sample.up_full || sample.down_full) && self.requests < config.requests && config.requests > 2 {
+            self.requests += 1;
+        }
+    }
+
+    /// A request was held for its whole wait, and the answer came through.
+    pub(crate) fn on_held(&mut self, config: &Config, wait: Duration) {
+        if config.learning && wait >= self.wait {
+            self.wait = config.wait;
+        }
+    }
+
+    /// A box refused a body of this size (413).
+    pub(crate) fn on_too_large(&mut self, size: usize) {
+        let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
+        self.up.limit = self.up.limit.min(half).max(BODY_MIN);
+        self.up.target = self.up.target.min(self.up.limit);
+    }
+}
+
+impl RoundTrips {
+    fn sample(&mut self, micros: u64) {
+        let micros = micros.min(60_000_000);
+        if self.known {
+            self.varied = (3 * self.varied + self.smoothed.abs_diff(micros)) / 4;
+            self.smoothed = (7 * self.smoothed + micros) / 8;
+        } else {
+            *self = RoundTrips { smoothed: micros, varied: micros / 2, known: true };
+        }
+    }
+}
+
+impl Direction {
+    fn sample(&mut self, bytes: usize, took: Duration, trip: Duration, grow: bool) {
+        if bytes < BODY_MIN as usize / 2 {
+            return;
+        }
+        let micros = took.saturating_sub(trip).max(Duration::from_micros(50)).as_micros() as u64;
+        let rate = (bytes as u64).saturating_mul(1_000_000) / micros;
+        self.rate = if self.rate == 0 { rate } else { (self.rate * (RATE_SAMPLES - 1) + rate) / RATE_SAMPLES };
+        if grow {
+            self.target = self.target.saturating_mul(2);
+        }
+        // Half a second's worth, lest a keystroke wait longer for the wire.
+        let most = u32::try_from(self.rate / 2).unwrap_or(u32::MAX).max(BODY_MIN).min(self.limit);
+        self.target = self.target.min(most);
+    }
+}
+
+/// How long an exchange of a path with one slot is held: half the pause since the last byte (A23).
+pub(crate) fn wait_alone(now: Instant, last_byte: Instant) -> Duration {
+    (now.since(last_byte) / 2).clamp(Duration::from_millis(50), Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn full(net: Duration, up: usize) -> Sample {
+        Sample { net, up, down: 100, up_full: true, down_full: false, small: false }
+    }
+
+    fn trips(path: &mut Path, config: &Config, net: Duration) {
+        for _ in 0..40 {
+            path.on_answer(config, Sample { net, up: 100, down: 100, up_full: false, down_full: false, small: true });
+        }
+    }
+
+    #[test]
+    fn s20_bodies_double_on_a_long_path_up_to_their_limit() {
+        let (config, mut sizes) = (Config::default(), alloc::vec::Vec::new());
+        let mut path = Path::new(&config);
+        trips(&mut path, &config, 100 * MS);
+        for _ in 0..6 {
+            sizes.push(path.body_up());
+            path.on_answer(&config, full(105 * MS, path.body_up()));
+        }
+        assert_eq!(sizes, [65_536, 131_072, 262_144, 524_288, 1_000_000, 1_000_000]);
+        assert_eq!(path.requests(), 8);
+    }
+
+    #[test]
+    fn bodies_shrink_to_half_a_second_on_a_slow_link() {
+        let config = Config::default();
+        let mut path = Path::new(&config);
+        trips(&mut path, &config, 50 * MS);
+        path.on_answer(&config, full(700 * MS, 65_536));
+        assert_eq!(path.body_up(), 50_412);
+        assert!(path.timer(&config, config.ack_delay, 50_000, 0) > 1000 * MS);
+    }
+
+    #[test]
+    fn a_body_that_takes_many_round_trips_is_large_enough() {
+        let config = Config::default();
+        let mut path = Path::new(&config);
+        trips(&mut path, &config, MS / 10);
+        path.on_answer(&config, full(MS, 65_536));
+        assert_eq!(path.body_up(), 65_536);
+    }
+
+    #[test]
+    fn a_413_halves_and_never_goes_below_what_any_message_needs() {
+        let mut path = Path::new(&Config::default());
+        path.on_too_large(100_000);
+        assert_eq!(path.body_up(), 50_000);
+        path.on_too_large(40_000);
+        assert_eq!(path.body_up(), 32 * 1024);
+    }
+}

@@ -1,0 +1,233 @@
+//! When the client opens another exchange, and what time does to those that are open (S3, S9, S13, S22;
+//! PROTOCOL §5.3 to §5.7).
+//!
+//! [`Client::plan`] is the one place that decides; `poll_request` carries it out, and `next_timeout` says when it
+//! would decide otherwise.
+
+use super::{Client, path};
+use crate::config::SMALL_BODY;
+use crate::error::CloseReason;
+use crate::outbox::backoff;
+use crate::session::Room;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The exchange to open now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) room: Room,
+    pub(crate) wait: Duration,
+    pub(crate) probe: bool,
+}
+
+impl Client {
+    /// The exchange to open now, or when there might be one if nothing else happens.
+    pub(super) fn plan(&self) -> Result<Plan, Option<Instant>> {
+        let now = self.session.now;
+        if self.exchanges.len() >= self.requests() {
+            return Err(None);
+        }
+        if let Some(at) = self.fails.retry_at().filter(|at| *at > now) {
+            return Err(Some(at));
+        }
+        if self.fails.is_probing() {
+            return self.probe();
+        }
+        let bulk_room = Room { bytes: self.path.body_up().min(self.session.config.body_max()), small: false };
+        let small_room = Room { bytes: SMALL_BODY, small: true };
+        let room = if self.exchanges.bulk() < self.bulk_slots() { bulk_room } else { small_room };
+        let speak = if self.echo_due { Some(now) } else { self.speak_at(room) };
+        let at = [speak, self.poll_at()].into_iter().flatten().min();
+        match at {
+            Some(at) if at <= now => Ok(Plan { room, wait: self.wait(), probe: false }),
+            later => Err(later),
+        }
+    }
+
+    /// After failures in a row: one small exchange at a time, answered at once, until an answer comes (A17).
+    fn probe(&self) -> Result<Plan, Option<Instant>> {
+        if self.exchanges.iter().any(|e| e.probe) {
+            return Err(None);
+        }
+        Ok(Plan { room: Room { bytes: SMALL_BODY, small: false }, wait: Duration::ZERO, probe: true })
+    }
+
+    fn speak_at(&self, room: Room) -> Option<Instant> {
+        if self.session.config.classic {
+            return self.classic_speak_at(room);
+        }
+        self.session.speak_at(self.path.body_up() as u64, room)
+    }
+
+    /// S3, to the letter: (a) a bundle's worth of new messages; (b) a time without a response, then what is stored
+    /// goes with what is new; (c) a response.
+    fn classic_speak_at(&self, room: Room) -> Option<Instant> {
+        let (session, now) = (&self.session, self.session.now);
+        let again = session.outbox.due_at().filter(|_| session.outbox.fits(now, room.bytes));
+        let new = session.streams.sendable() > 0;
+        let many = session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
+        let data = new.then(|| {
+            if many || self.responded || self.exchanges.is_empty() {
+                now
+            } else {
+                self.last_sent.after(session.config.timer_first).max(now)
+            }
+        });
+        let other = session.speak_at(u64::MAX, Room { bytes: room.bytes, small: true }).filter(|_| !new);
+        [again, data, other].into_iter().flatten().min()
+    }
+
+    /// (c) When an exchange is wanted only so that the server can speak.
+    fn poll_at(&self) -> Option<Instant> {
+        let now = self.session.now;
+        let open = self.exchanges.len();
+        if open == 0 {
+            // Empty answers before their time, twice in a row: something answers at once whatever is asked (A11).
+            return Some(match self.early {
+                0 | 1 => now,
+                n => self.early_at.after(backoff(n - 1, self.session.config.poll_backoff, Duration::from_secs(2))),
+            });
+        }
+        let polls = self.exchanges.iter().filter(|e| !e.bulk && now < self.poll_ends(e)).count();
+        if polls >= self.hold() || open + 1 >= self.requests() && polls > 0 || (self.held_less && self.hint == 0) {
+            return None;
+        }
+        // One slot stays free for a keystroke, and one is enough to hear of more.
+        if polls > 0 || open + 1 < self.requests() { Some(now) } else { None }
+    }
+
+    /// Until when an exchange counts as one through which the server can speak.
+    fn poll_ends(&self, exchange: &super::Exchange) -> Instant {
+        exchange.sent_at.after(exchange.wait + self.timer(0, 0))
+    }
+
+    /// How many exchanges may be open now.
+    pub(super) fn requests(&self) -> usize {
+        self.path.requests()
+    }
+
+    /// How many of them may move bulk: one is for the server to speak, one for a keystroke (A4).
+    fn bulk_slots(&self) -> usize {
+        match self.requests() {
+            0..=3 => 1,
+            n => n - 2,
+        }
+    }
+
+    /// How many exchanges the server is to hold: more while much waits there (S13).
+    pub(super) fn hold(&self) -> usize {
+        let most = self.requests().saturating_sub(1).max(1);
+        let wanted = if self.hint > 0 {
+            most.saturating_sub(self.exchanges.bulk())
+        } else {
+            usize::from(self.session.config.hold)
+        };
+        wanted.clamp(1, most)
+    }
+
+    /// For how long the server may hold the next exchange.
+    fn wait(&self) -> Duration {
+        if self.session.config.requests == 1 {
+            path::wait_alone(self.session.now, self.last_byte)
+        } else {
+            self.path.wait()
+        }
+    }
+
+    pub(super) fn timer(&self, bytes: u64, again: u8) -> Duration {
+        self.path.timer(&self.session.config, self.session.peer_ack_delay, bytes, again)
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------
+
+    /// Time enters here. A jump beyond what was waited for, as after a sleep, restarts the clock that gives up.
+    pub(super) fn advance(&mut self, now: Instant) {
+        let slept = self.next_timeout().is_some_and(|at| now.since(at) > self.session.config.wait);
+        self.session.advance(now);
+        if slept {
+            self.fails.on_jump(self.session.now);
+        }
+    }
+
+    /// When `feed_timeout` is due; `None`: nothing is waiting for time. A moment that has passed: something is to be
+    /// polled.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.session.is_over() {
+            return None;
+        }
+        let plan = match self.plan() {
+            Ok(_) => Some(self.session.now),
+            Err(at) => at,
+        };
+        let fates = self.fates().map(|(_, at, _)| at).min();
+        let give_up = self.fails.give_up_at(&self.session.config);
+        [plan, fates, give_up, self.session.flush_at()].into_iter().flatten().min()
+    }
+
+    /// What time will do to the open exchanges: which, when, and whether it is the end of it.
+    fn fates(&self) -> impl Iterator<Item = (u64, Instant, Fate)> {
+        let ends = self.exchanges.iter().flat_map(|e| {
+            let patience = e.touched.after(e.patience);
+            let doubt = e.doubted.map(|at| at.max(e.touched).after(self.timer(e.size as u64, 0)));
+            [Some(patience), doubt].into_iter().flatten().map(|at| (e.number, at, Fate::Lost))
+        });
+        let flights = self.session.outbox.flights().filter_map(|f| {
+            let touched = self.exchanges.get(f.exchange)?.touched.max(f.sent_at);
+            let timer = self.timer(f.bytes, f.again);
+            let (after, fate) = if f.late { (timer * 2, Fate::Lost) } else { (timer, Fate::Late) };
+            Some((f.exchange, touched.after(after), fate))
+        });
+        ends.chain(flights)
+    }
+
+    /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.
+    pub(super) fn on_time(&mut self) {
+        let now = self.session.now;
+        let due: Vec<_> = self.fates().filter(|(_, at, _)| *at <= now).map(|(e, _, fate)| (e, fate)).collect();
+        for (exchange, fate) in due {
+            match fate {
+                // With no slot for a copy, the exchange itself makes room (A5).
+                Fate::Late if self.exchanges.len() < self.requests() => {
+                    self.session.outbox.late(exchange, now);
+                    if let Some(entry) = self.exchanges.iter_mut().find(|e| e.number == exchange) {
+                        entry.bulk = false;
+                    }
+                }
+                Fate::Late | Fate::Lost => {
+                    if self.exchanges.give_up(exchange).is_some() {
+                        self.on_lost(exchange);
+                    }
+                }
+            }
+        }
+        if self.fails.give_up_at(&self.session.config).is_some_and(|at| at <= now) {
+            let (silence, exchanges) = self.fails.silence(now);
+            self.session.end(CloseReason::GaveUp { silence, exchanges });
+        }
+        self.session.check_flush();
+    }
+
+    /// The fate of an exchange is known: nothing of it will arrive.
+    pub(super) fn on_lost(&mut self, exchange: u64) {
+        let (now, next) = (self.session.now, self.exchanges.next());
+        self.stats.lost += 1;
+        self.fails.on_lost(&self.session.config, now, exchange, next);
+        self.settle(exchange);
+        // The nonce may have been in it alone.
+        self.echo_due |= self.nonce.is_some() && self.exchanges.is_empty();
+    }
+
+    /// What only this exchange carried and was not acknowledged goes again.
+    pub(super) fn settle(&mut self, exchange: u64) {
+        let (now, config) = (self.session.now, &self.session.config);
+        self.session.outbox.lost(exchange, now, config.retry_first, config.retry_max);
+    }
+}
+
+/// What time does to an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Late,
+    Lost,
+}

@@ -1,1 +1,0 @@
-//! The pure part of the HTTP mapping (PROTOCOL §9).

@@ -1,0 +1,319 @@
+//! Messages kept until the peer has acknowledged them, and which of them go again (S1, S2, S6, S7, S22; PROTOCOL §4).
+//!
+//! Knows which exchange carried what. What became of an exchange it is told: [`Outbox::lost`] when nothing of it can
+//! arrive any more, [`Outbox::late`] when it may and nobody wants to wait for it.
+//!
+//! ```text
+//! number ──> in flight ──ack──────────────> forgotten
+//!              │   ▲  └─late─> due, too        ▲
+//!             lost  take                       │
+//!              ▼   │                           │
+//!             due ─┴──────────ack──────────────┘
+//! ```
+
+use crate::error::Violation;
+use crate::id::StreamId;
+use crate::time::Instant;
+use crate::wire::{Ack, Content, Message};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+/// Copies of one message in exchanges that may still arrive: never more (DESIGN, "Silence").
+const MAX_COPIES: u8 = 2;
+
+/// What a message costs at most beside its payload, CLOSE with its 256 bytes of reason included.
+const CONTROL_COST: usize = 320;
+
+/// A message is sent at most so often, and once more for every exchange with it that was lost (L5).
+const MAX_SENT: u16 = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Item {
+    content: Content,
+    acked: bool,
+    /// How many flights with it may still arrive.
+    flying: u8,
+    sent: u16,
+    lost: u16,
+}
+
+/// What one exchange carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Flight {
+    exchange: u64,
+    numbers: Vec<Range<u64>>,
+    sent_at: Instant,
+    bytes: u64,
+    /// Re-sendings before, of the most re-sent message in it: doubles its timer.
+    again: u8,
+    late: bool,
+}
+
+/// What an acknowledgement told of one message of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) stream: StreamId,
+    pub(crate) bytes: u64,
+    pub(crate) what: DeliveredWhat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveredWhat {
+    Data,
+    Fin,
+    Reset,
+}
+
+/// What is to be known of an open flight to time it (§5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FlightInfo {
+    pub(crate) exchange: u64,
+    pub(crate) sent_at: Instant,
+    pub(crate) bytes: u64,
+    pub(crate) again: u8,
+    pub(crate) late: bool,
+}
+
+/// Messages that may have to go (again).
+///
+/// Invariant: `items` holds the numbers from `base` on without gaps, the first of them not acknowledged; every number
+/// in `due` is in it, not acknowledged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Outbox {
+    base: u64,
+    items: VecDeque<Item>,
+    flights: Vec<Flight>,
+    due: BTreeMap<u64, Instant>,
+    bytes: u64,
+}
+
+impl Outbox {
+    /// Whether everything numbered has been acknowledged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The number that the next new message gets.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.base + self.items.len() as u64
+    }
+
+    /// The lowest number that is not acknowledged.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Bytes of payload not acknowledged.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Begins what `exchange` carries; `numbered` and `take` then add to it. A second bundle of the same exchange
+    /// adds to the first.
+    pub(crate) fn begin(&mut self, exchange: u64, now: Instant) {
+        if !self.flights.iter().any(|f| f.exchange == exchange) {
+            self.flights.push(Flight { exchange, numbers: Vec::new(), sent_at: now, bytes: 0, again: 0, late: false });
+        }
+    }
+
+    /// Ends what `begin` began: a flight without messages is none.
+    pub(crate) fn end(&mut self, exchange: u64) {
+        self.flights.retain(|f| f.exchange != exchange || !f.numbers.is_empty());
+    }
+
+    /// Gives `content` its number and puts it into the flight of `exchange`.
+    pub(crate) fn number(&mut self, exchange: u64, content: Content) -> Message {
+        let number = self.next_number();
+        self.bytes += payload_len(&content);
+        self.items.push_back(Item { content: content.clone(), acked: false, flying: 0, sent: 0, lost: 0 });
+        self.board(exchange, number);
+        Message { number, content }
+    }
+
+    /// The lowest message that is due again and costs at most `room` bytes, put into the flight of `exchange`.
+    pub(crate) fn take(&mut self, exchange: u64, now: Instant, room: usize) -> Option<Message> {
+        let number = *self.due.iter().find(|(_, at)| **at <= now)?.0;
+        let message = Message { number, content: self.item(number)?.content.clone() };
+        if message.cost() > room {
+            return None;
+        }
+        self.due.remove(&number);
+        self.board(exchange, number);
+        Some(message)
+    }
+
+    fn board(&mut self, exchange: u64, number: u64) {
+        let Some(item) = self.items.get_mut((number - self.base) as usize) else { return };
+        item.flying = item.flying.saturating_add(1);
+        let (bytes, again) = (payload_len(&item.content), item.sent.min(255) as u8);
+        item.sent = item.sent.saturating_add(1);
+        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else { return };
+        flight.bytes += bytes;
+        flight.again = flight.again.max(again);
+        match flight.numbers.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => flight.numbers.push(number..number + 1),
+        }
+    }
+
+    fn item(&self, number: u64) -> Option<&Item> {
+        self.items.get(number.checked_sub(self.base)? as usize)
+    }
+
+    /// Forgets what has arrived; `tell` hears of every message of a stream that was not known to have arrived.
+    /// Says whether anything was new.
+    pub(crate) fn on_ack(&mut self, ack: &Ack, mut tell: impl FnMut(Delivered)) -> Result<bool, Violation> {
+        let end = self.next_number();
+        if ack.next > end || ack.ranges.last().is_some_and(|r| r.end > end) {
+            return Err(Violation::Acknowledgement);
+        }
+        let mut news = false;
+        while self.base < ack.next {
+            let Some(item) = self.items.pop_front() else { break };
+            self.base += 1;
+            if !item.acked {
+                news = true;
+                self.due.remove(&(self.base - 1));
+                self.bytes -= payload_len(&item.content);
+                delivered(&item.content).into_iter().for_each(&mut tell);
+            }
+        }
+        for range in &ack.ranges {
+            for number in range.start.max(self.base)..range.end {
+                let item = &mut self.items[(number - self.base) as usize];
+                if !item.acked {
+                    news = true;
+                    item.acked = true;
+                    let content = core::mem::replace(&mut item.content, Content::Void);
+                    self.due.remove(&number);
+                    self.bytes -= payload_len(&content);
+                    delivered(&content).into_iter().for_each(&mut tell);
+                }
+            }
+        }
+        while self.items.front().is_some_and(|i| i.acked) {
+            self.items.pop_front();
+            self.base += 1;
+        }
+        if news {
+            let (base, items) = (self.base, &self.items);
+            let open = |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
+            self.flights.retain(|f| f.numbers.iter().any(|r| r.start.max(base) < r.end && r.clone().any(open)));
+        }
+        Ok(news)
+    }
+
+    /// Nothing of this exchange can arrive any more: what only it carried goes again, at once the first time, then
+    /// after `pace` doubling with every loss up to `pace_max` (A17).
+    pub(crate) fn lost(&mut self, exchange: u64, now: Instant, pace: Duration, pace_max: Duration) {
+        let Some(at) = self.flights.iter().position(|f| f.exchange == exchange) else { return };
+        for number in self.flights.swap_remove(at).numbers.into_iter().flatten() {
+            let Some(index) = number.checked_sub(self.base) else { continue };
+            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else { continue };
+            item.flying = item.flying.saturating_sub(1);
+            item.lost = item.lost.saturating_add(1);
+            if item.flying == 0 {
+                let at = now.after(backoff((item.lost - 1).min(255) as u8, pace, pace_max));
+                let due = self.due.entry(number).or_insert(at);
+                *due = at.min(*due);
+            }
+        }
+    }
+
+    /// This exchange is slower than it should be: what it carries may go in another one, too.
+    pub(crate) fn late(&mut self, exchange: u64, now: Instant) {
+        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else { return };
+        flight.late = true;
+        for number in flight.numbers.iter().cloned().flatten() {
+            let Some(index) = number.checked_sub(self.base) else { continue };
+            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else { continue };
+            if item.flying < MAX_COPIES && item.sent < MAX_SENT.saturating_add(item.lost) {
+                self.due.entry(number).or_insert(now);
+            }
+        }
+    }
+
+    /// Whether `exchange` carries something that is not acknowledged.
+    pub(crate) fn is_flying(&self, exchange: u64) -> bool {
+        self.flights.iter().any(|f| f.exchange == exchange)
+    }
+
+    /// The exchanges that carry something not acknowledged.
+    pub(crate) fn flights(&self) -> impl Iterator<Item = FlightInfo> {
+        self.flights.iter().map(|f| FlightInfo {
+            exchange: f.exchange,
+            sent_at: f.sent_at,
+            bytes: f.bytes,
+            again: f.again,
+            late: f.late,
+        })
+    }
+
+    /// When the first message that is to go again may go.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        self.due.values().min().copied()
+    }
+
+    /// Whether the first message that may go again by the time it is due costs at most `room` bytes.
+    pub(crate) fn fits(&self, now: Instant, room: usize) -> bool {
+        let first = self.due.iter().find(|(_, at)| **at <= now).or_else(|| self.due.iter().min_by_key(|(_, at)| **at));
+        first.and_then(|(n, _)| self.item(*n)).is_some_and(|i| payload_len(&i.content) as usize + CONTROL_COST <= room)
+    }
+
+    /// About how many bytes are due again by now.
+    pub(crate) fn due_bytes(&self, now: Instant) -> u64 {
+        let due = self.due.iter().filter(|(_, at)| **at <= now).take(64);
+        due.filter_map(|(n, _)| self.item(*n)).map(|i| payload_len(&i.content)).sum()
+    }
+
+    /// The stream was reset: its data need not arrive any more, only its numbers (A26).
+    pub(crate) fn void(&mut self, stream: StreamId) {
+        for item in &mut self.items {
+            if matches!(&item.content, Content::Data { stream: s, .. } if *s == stream) {
+                self.bytes -= payload_len(&item.content);
+                item.content = Content::Void;
+            }
+        }
+    }
+
+    /// Drops everything: the session is over, nothing need arrive any more.
+    pub(crate) fn clear(&mut self) {
+        let base = self.next_number();
+        *self = Outbox { base, ..Outbox::default() };
+    }
+}
+
+fn payload_len(content: &Content) -> u64 {
+    match content {
+        Content::Data { payload, .. } => payload.len() as u64,
+        Content::Void | Content::Control(_) => 0,
+    }
+}
+
+fn delivered(content: &Content) -> Option<Delivered> {
+    use crate::wire::Control;
+    match content {
+        Content::Data { stream, payload, fin, .. } => Some(Delivered {
+            stream: *stream,
+            bytes: payload.len() as u64,
+            what: if *fin { DeliveredWhat::Fin } else { DeliveredWhat::Data },
+        }),
+        Content::Control(Control::Reset { stream, .. }) => {
+            Some(Delivered { stream: *stream, bytes: 0, what: DeliveredWhat::Reset })
+        }
+        Content::Void | Content::Control(_) => None,
+    }
+}
+
+/// Nothing the first time, then `first` doubling up to `max`.
+pub(crate) fn backoff(times: u8, first: Duration, max: Duration) -> Duration {
+    match times {
+        0 => Duration::ZERO,
+        n => first.saturating_mul(1 << u32::from(n - 1).min(20)).min(max),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The exchanges that a server holds, and which it has seen (A6, A14, A21).
+
+use crate::id::RequestId;
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How far behind the newest an exchange may be. There is no bound ahead of it: numbers burn while nothing comes
+/// through (A6).
+const WINDOW: u64 = 64;
+
+/// Copies of one request that get its answer.
+const COPIES: usize = 2;
+
+/// Answers of which a failure to write them is still understood.
+const ANSWERED: usize = 64;
+
+/// Why an exchange is answered without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AtOnce {
+    No,
+    /// It opens the session: its sender has nothing yet, so it waits for a reply to ride on it, but not long (A7).
+    Grace,
+    /// With whatever there is.
+    Data,
+    /// Nobody listens: with nothing.
+    Empty,
+}
+
+/// One exchange that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    pub(crate) number: u64,
+    /// The HTTP requests that carry it: one, or two copies.
+    pub(crate) requests: Vec<RequestId>,
+    pub(crate) arrived_at: Instant,
+    pub(crate) wait: Duration,
+    pub(crate) answer_max: usize,
+    pub(crate) at_once: AtOnce,
+}
+
+/// What a request is to this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    New,
+    /// New, and a newer request does not list it.
+    Unlisted,
+    Held,
+    Answered,
+}
+
+/// Invariant: `held` rises in number, none above `newest`; bit n of `seen` is exchange `newest - 1 - n`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Exchanges {
+    held: Vec<Held>,
+    newest: Option<u64>,
+    seen: u64,
+    /// What the newest request says is open.
+    listed: Vec<u64>,
+    answered: VecDeque<(RequestId, u64)>,
+}
+
+impl Exchanges {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    pub(crate) fn held(&self) -> &[Held] {
+        &self.held
+    }
+
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest.unwrap_or(0)
+    }
+
+    /// The numbers of those held, newest first, as an answer lists them.
+    pub(crate) fn list(&self) -> Vec<u64> {
+        self.held.iter().rev().take(WINDOW as usize).map(|h| h.number).collect()
+    }
+
+    pub(crate) fn is_too_old(&self, number: u64) -> bool {
+        self.newest.is_some_and(|newest| number + WINDOW < newest)
+    }
+
+    /// Notes that a request has arrived, and says what it is.
+    pub(crate) fn on_arrival(&mut self, number: u64) -> Arrival {
+        if self.held.iter().any(|h| h.number == number) {
+            return Arrival::Held;
+        }
+        let Some(newest) = self.newest else {
+            self.newest = Some(number);
+            return Arrival::New;
+        };
+        if number > newest {
+            let by = number - newest;
+            let shifted = self.seen.checked_shl(u32::try_from(by).unwrap_or(u32::MAX)).unwrap_or(0);
+            self.seen = shifted | 1u64.checked_shl(u32::try_from(by - 1).unwrap_or(u32::MAX)).unwrap_or(0);
+            self.newest = Some(number);
+            return Arrival::New;
+        }
+        let bit = if number == newest { None } else { 1u64.checked_shl((newest - number - 1) as u32) };
+        match bit {
+            Some(bit) if self.seen & bit == 0 => {
+                self.seen |= bit;
+                if self.listed.contains(&number) { Arrival::New } else { Arrival::Unlisted }
+            }
+            _ => Arrival::Answered,
+        }
+    }
+
+    /// What the newest request says: those not in its list are not waited for.
+    pub(crate) fn on_newest(&mut self, number: u64, listed: &[u64]) {
+        self.listed = listed.to_vec();
+        for held in self.held.iter_mut().filter(|h| h.number < number && !listed.contains(&h.number)) {
+            held.at_once = AtOnce::Empty;
+        }
+    }
+
+    pub(crate) fn hold(&mut self, held: Held) {
+        let at = self.held.partition_point(|h| h.number < held.number);
+        self.held.insert(at, held);
+    }
+
+    /// Adds a copy of a held request; gives back the one that it replaces, if there are too many.
+    pub(crate) fn add_copy(&mut self, number: u64, request: RequestId) -> Option<RequestId> {
+        let held = self.held.iter_mut().find(|h| h.number == number)?;
+        held.requests.push(request);
+        (held.requests.len() > COPIES).then(|| held.requests.remove(0))
+    }
+
+    pub(crate) fn take(&mut self, number: u64) -> Option<Held> {
+        let at = self.held.iter().position(|h| h.number == number)?;
+        Some(self.held.remove(at))
+    }
+
+    pub(crate) fn on_answered(&mut self, request: RequestId, number: u64) {
+        if self.answered.len() >= ANSWERED {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((request, number));
+    }
+
+    /// A request's sender has gone. Gives the exchange whose answer is lost by that, if it had been answered.
+    pub(crate) fn on_hangup(&mut self, request: RequestId) -> Option<u64> {
+        for held in &mut self.held {
+            held.requests.retain(|r| *r != request);
+        }
+        self.held.retain(|h| !h.requests.is_empty());
+        self.answered.iter().find(|(r, _)| *r == request).map(|(_, number)| *number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a6_the_window_bounds_only_the_past() {
+        let mut e = Exchanges::default();
+        assert_eq!(e.on_arrival(9), Arrival::New);
+        assert_eq!(e.on_arrival(1 << 40), Arrival::New);
+        assert!(e.is_too_old(9));
+        assert!(!e.is_too_old((1 << 40) - 64));
+        assert_eq!(e.on_arrival((1 << 40) - 64), Arrival::Unlisted);
+        assert_eq!(e.on_arrival((1 << 40) - 64), Arrival::Answered);
+        assert_eq!(e.on_arrival(1 << 40), Arrival::Answered);
+    }
+
+    #[test]
+    fn every_number_is_new_once() {
+        let mut e = Exchanges::default();
+        let order = [3u64, 1, 2, 70, 69, 7, 6, 71];
+        for n in order {
+            assert!(matches!(e.on_arrival(n), Arrival::New | Arrival::Unlisted), "{n}");
+        }
+        for n in order.into_iter().filter(|n| !e.is_too_old(*n)).collect::<Vec<_>>() {
+            assert_eq!(e.on_arrival(n), Arrival::Answered, "{n}");
+        }
+    }
+
+    #[test]
+    fn a14_a_newer_request_drops_what_it_does_not_list() {
+        let mut e = Exchanges::default();
+        for number in [0, 1, 2] {
+            e.on_arrival(number);
+            let requests = [RequestId::new(number)].to_vec();
+            let (arrived_at, wait) = (Instant::ZERO, Duration::ZERO);
+            e.hold(Held { number, requests, arrived_at, wait, answer_max: 0, at_once: AtOnce::No });
+        }
+        e.on_newest(2, &[1]);
+        assert_eq!(e.held().iter().map(|h| h.at_once).collect::<Vec<_>>(), [AtOnce::Empty, AtOnce::No, AtOnce::No]);
+    }
+}

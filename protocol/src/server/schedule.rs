@@ -1,0 +1,165 @@
+//! When the server answers, with what, and what time does to its answers (S4, S5, S13; PROTOCOL §5.6, §5.7).
+//!
+//! [`Server::plan`] is the one place that decides; `poll_response` carries it out, and `next_timeout` says when it
+//! would decide otherwise.
+
+use super::{AtOnce, Held, Server, UNVOUCHED};
+use crate::config::SMALL_BODY;
+use crate::error::CloseReason;
+use crate::session::Room;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Where nothing is known of the rate, timers allow for this many bytes a second.
+const SLOW: u64 = 64 * 1024;
+
+/// The exchange to answer now, and what may go into the answer, if anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) number: u64,
+    pub(super) room: Option<Room>,
+}
+
+impl Server {
+    /// The exchange to answer now, or when there might be one if nothing else happens.
+    pub(super) fn plan(&self) -> Result<Answer, Option<Instant>> {
+        let (now, held) = (self.session.now, self.exchanges.held());
+        let (Some(oldest), Some(freshest)) = (held.first(), held.last()) else { return Err(None) };
+        if self.session.is_over() || self.is_done() {
+            return Ok(Answer { number: oldest.number, room: None });
+        }
+        if let Some(held) = held.iter().find(|h| matches!(h.at_once, AtOnce::Data | AtOnce::Empty)) {
+            let room = (held.at_once == AtOnce::Data).then(|| self.room(held));
+            return Ok(Answer { number: held.number, room });
+        }
+        let surplus = held.len() > self.hold;
+        let speaker = if surplus { oldest } else { freshest };
+        let speak = self.speak_at(self.room(speaker)).map(|at| (at, speaker));
+        // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming.
+        let released = surplus.then(|| {
+            let grace = if self.hint > 0 { Duration::ZERO } else { self.session.config.grace };
+            (self.newest_at.after(grace), oldest)
+        });
+        let opening = held.iter().find(|h| h.at_once == AtOnce::Grace);
+        let opening = opening.map(|h| (h.arrived_at.after(self.session.config.grace), h));
+        let ended = held.iter().map(|h| (h.arrived_at.after(h.wait), h)).min_by_key(|(at, _)| *at);
+        let first = [speak, released, opening, ended].into_iter().flatten().min_by_key(|(at, _)| *at);
+        match first {
+            Some((at, held)) if at <= now => Ok(Answer { number: held.number, room: Some(self.room(held)) }),
+            later => Err(later.map(|(at, _)| at)),
+        }
+    }
+
+    fn speak_at(&self, room: Room) -> Option<Instant> {
+        let session = &self.session;
+        if !session.config.classic {
+            return session.speak_at(room.bytes as u64, room);
+        }
+        // S4, to the letter: only a bundle's worth is answered before a second request comes.
+        let many = session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
+        let other = session.speak_at(u64::MAX, Room { small: true, ..room });
+        let other = other.filter(|_| session.streams.sendable() == 0);
+        [many.then_some(session.now), other].into_iter().flatten().min()
+    }
+
+    /// What may go into an answer. The last exchange held is kept for what is small while bulk is on its way and
+    /// the client holds more than one: its next polls are on their way, too (A4).
+    fn room(&self, held: &Held) -> Room {
+        let bulk_is_out = || self.session.outbox.flights().any(|f| f.bytes > SMALL_BODY as u64 && !f.late);
+        if self.hold > 1 && self.exchanges.held().len() == 1 && bulk_is_out() {
+            Room { bytes: SMALL_BODY, small: true }
+        } else {
+            Room { bytes: held.answer_max, small: false }
+        }
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------
+
+    /// Time enters here. A jump beyond what was waited for, as after a pause of the machine, restarts the clock that
+    /// gives up (A19).
+    pub(super) fn advance(&mut self, now: Instant) {
+        let slept = self.next_timeout().is_some_and(|at| now.since(at) > self.session.config.wait);
+        self.session.advance(now);
+        if slept {
+            self.last_request = self.session.now;
+        }
+    }
+
+    /// When `feed_timeout` is due; `None`: nothing is waiting for time. A moment that has passed: something is to be
+    /// polled.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if !self.outgoing.is_empty() {
+            return Some(self.session.now);
+        }
+        let plan = match self.plan() {
+            Ok(_) => Some(self.session.now),
+            Err(at) => at,
+        };
+        if self.session.is_over() {
+            return plan;
+        }
+        let late = self.late().map(|(_, at)| at).min();
+        [plan, late, Some(self.idle_at()), self.session.flush_at()].into_iter().flatten().min()
+    }
+
+    fn idle_at(&self) -> Instant {
+        let idle = self.session.config.idle;
+        self.last_request.after(if self.vouched { idle } else { idle.min(UNVOUCHED) })
+    }
+
+    /// Answers that nobody has acknowledged, and when that is late. Only while there is another exchange to say it
+    /// again in.
+    fn late(&self) -> impl Iterator<Item = (u64, Instant)> {
+        let can = !self.exchanges.is_empty();
+        let flights = self.session.outbox.flights().filter(move |f| can && !f.late);
+        flights.map(|f| {
+            let doubled = self.timer.saturating_mul(1 << u32::from(f.again).min(8));
+            let timer = doubled.min(self.session.config.timer_max.max(self.timer)) + self.transfer(f.bytes);
+            (f.exchange, f.sent_at.after(timer))
+        })
+    }
+
+    fn transfer(&self, bytes: u64) -> Duration {
+        let rate = if self.rate > 0 { (self.rate / 2).max(1024) } else { SLOW };
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / rate).min(Duration::from_secs(120))
+    }
+
+    /// S7, S9: what nobody has acknowledged in time goes again (A5); a client that is silent for too long is gone.
+    pub(super) fn on_time(&mut self) {
+        let now = self.session.now;
+        let late: Vec<_> = self.late().filter(|(_, at)| *at <= now).map(|(exchange, _)| exchange).collect();
+        for exchange in late {
+            self.session.outbox.late(exchange, now);
+        }
+        if self.idle_at() <= now {
+            self.session.end(CloseReason::Idle { silence: now.since(self.last_request) });
+        }
+        self.session.check_flush();
+    }
+
+    /// The answer to this exchange will not arrive any more.
+    pub(super) fn on_lost(&mut self, exchange: u64) {
+        let (now, config) = (self.session.now, &self.session.config);
+        self.stats.lost += u64::from(self.session.outbox.is_flying(exchange));
+        self.session.outbox.lost(exchange, now, config.retry_first, config.retry_max);
+    }
+
+    // --- the rate to the client ----------------------------------------------------------------------------
+
+    /// The oldest answer that is out, to measure by.
+    pub(super) fn acknowledged(&self) -> Option<(u64, Instant, u64)> {
+        self.session.outbox.flights().next().map(|f| (f.exchange, f.sent_at, f.bytes))
+    }
+
+    /// Learns the rate from an answer that `before` was out and is acknowledged by now.
+    pub(super) fn learn_rate(&mut self, before: Option<(u64, Instant, u64)>) {
+        let Some((exchange, sent_at, bytes)) = before else { return };
+        if bytes < SLOW / 4 || self.session.outbox.is_flying(exchange) || !self.session.config.learning {
+            return;
+        }
+        let micros = (self.session.now.since(sent_at).as_micros() as u64).max(50);
+        let rate = bytes.saturating_mul(1_000_000) / micros;
+        self.rate = if self.rate == 0 { rate } else { (3 * self.rate + rate) / 4 };
+    }
+}

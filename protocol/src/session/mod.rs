@@ -1,0 +1,318 @@
+//! What both roles share: outbox, inbox and streams under one clock, opening and ending. Never asks which side it is.
+
+mod ending;
+
+use ending::Ending;
+
+use crate::config::Config;
+use crate::error::{CloseReason, OpenError, Violation};
+use crate::event::Event;
+use crate::id::{SessionId, StreamId};
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+use crate::stream::{Side, Stream, Streams};
+use crate::time::Instant;
+use crate::wire::{Ack, Content, Control, MAX_PAYLOAD, Message, Messages, Params};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Room kept for control messages before anything is sent again.
+const CONTROL_ROOM: usize = 512;
+
+/// The most that a data message needs beside its payload: kind, number, stream, offset, length.
+const DATA_HEADER: usize = 1 + 8 + 8 + 8 + 4;
+
+/// Data is not cut into pieces smaller than this only because a bundle is nearly full.
+const CRUMB: usize = 1024;
+
+/// What a bundle may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) bytes: usize,
+    /// Only what is small: the slot kept for keystrokes.
+    pub(crate) small: bool,
+}
+
+/// What a bundle brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// No bundle with a higher number came before: what it says of its sender holds.
+    pub(crate) newest: bool,
+    /// It acknowledged something, or held a message.
+    pub(crate) news: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    pub(crate) config: Config,
+    pub(crate) id: SessionId,
+    /// The latest moment fed. Polls decide nothing by their own (C2).
+    pub(crate) now: Instant,
+    pub(crate) outbox: Outbox,
+    pub(crate) inbox: Inbox,
+    pub(crate) streams: Streams,
+    pub(crate) ending: Ending,
+    bundles: u64,
+    newest: Option<u64>,
+    /// Bundles that could not be read so far (S8).
+    pub(crate) unread: u64,
+    /// Since when something has been waiting to be sent, to be said.
+    waiting_since: Option<Instant>,
+    lazy_since: Option<Instant>,
+    connected: bool,
+    connected_told: bool,
+    /// How long the peer may owe an acknowledgement.
+    pub(crate) peer_ack_delay: Duration,
+}
+
+impl Session {
+    pub(crate) fn new(side: Side, config: Config, id: SessionId, now: Instant) -> Session {
+        Session {
+            id,
+            now,
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            streams: Streams::new(side, &config),
+            ending: Ending::default(),
+            bundles: 0,
+            newest: None,
+            unread: 0,
+            waiting_since: None,
+            lazy_since: None,
+            connected: false,
+            connected_told: false,
+            peer_ack_delay: config.ack_delay,
+            config,
+        }
+    }
+
+    /// The one place where time moves: an earlier `now` counts as the latest seen (C4).
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.stamp();
+    }
+
+    /// Notes since when something waits. What was written since the last feed counts from this one.
+    fn stamp(&mut self) {
+        let since = |is: bool, was: Option<Instant>| if is { was.or(Some(self.now)) } else { None };
+        let (waiting, lazy) = (self.streams.sendable() > 0, self.streams.is_lazy());
+        (self.waiting_since, self.lazy_since) = (since(waiting, self.waiting_since), since(lazy, self.lazy_since));
+        if self.ending.is_closing() {
+            self.ending.progress_at.get_or_insert(self.now);
+        }
+    }
+
+    // --- in ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn on_params(&mut self, params: &Params) {
+        if let Some(micros) = params.ack_delay {
+            self.peer_ack_delay = Duration::from_micros(micros).min(self.config.timer_max);
+        }
+        // An ignored control message can't fail.
+        let _ = self.streams.on_control(&Control::Streams { total: params.streams });
+    }
+
+    /// Takes in a bundle. What it holds may be known already, all or in part.
+    pub(crate) fn on_bundle(
+        &mut self,
+        number: u64,
+        ack: &Ack,
+        credit: u64,
+        messages: Messages,
+        body: usize,
+    ) -> Result<Arrived, Violation> {
+        let newest = self.newest.is_none_or(|n| number > n);
+        if newest {
+            self.newest = Some(number);
+        }
+        let streams = &mut self.streams;
+        let mut news = self.outbox.on_ack(ack, |told| streams.on_delivered(told))?;
+        if news {
+            self.ending.progress_at = None;
+        }
+        self.streams.on_pool(credit);
+        for (count, message) in messages {
+            news = true;
+            let bytes = if let Content::Data { payload, .. } = &message.content { payload.len() as u64 } else { 0 };
+            if self.inbox.note(self.now, message.number, count, bytes) {
+                self.on_message(message, body)?;
+            }
+        }
+        if self.ending.on_inbox(self.inbox.next()) {
+            self.streams.close();
+        }
+        self.stamp();
+        Ok(Arrived { newest, news })
+    }
+
+    fn on_message(&mut self, message: Message, body: usize) -> Result<(), Violation> {
+        match message.content {
+            Content::Data { stream, offset, fin, payload } => self.streams.on_data(stream, offset, payload, fin, body),
+            Content::Void => Ok(()),
+            Content::Control(Control::Close { code, reason }) => {
+                self.ending.on_close(message.number, code, reason);
+                Ok(())
+            }
+            Content::Control(control) => {
+                self.streams.on_control(&control)?;
+                if let Control::Stop { stream, code } = control {
+                    if let Some(mut stream) = Stream::new(stream, &mut self.streams, &mut self.outbox) {
+                        stream.reset(code);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    // --- out -----------------------------------------------------------------------------------------------
+
+    /// The number of the next bundle; no number is given twice.
+    pub(crate) fn next_bundle(&mut self) -> u64 {
+        self.bundles += 1;
+        self.bundles - 1
+    }
+
+    /// Takes what goes into a bundle of `exchange`: first what goes again, then what is to be said, then new bytes
+    /// of the streams in turn (fairness).
+    pub(crate) fn fill(&mut self, exchange: u64, sent_at: Instant, room: Room) -> Vec<Message> {
+        let most = usize::from(self.config.bundle_messages);
+        let mut left = room.bytes;
+        let mut messages = Vec::new();
+        self.outbox.begin(exchange, sent_at);
+        while messages.len() < most {
+            let Some(message) = self.outbox.take(exchange, self.now, left.saturating_sub(CONTROL_ROOM)) else { break };
+            left = left.saturating_sub(message.cost());
+            messages.push(message);
+        }
+        while messages.len() < most && left >= CONTROL_ROOM {
+            let Some(control) = self.next_control() else { break };
+            let message = self.outbox.number(exchange, Content::Control(control));
+            left = left.saturating_sub(message.cost());
+            messages.push(message);
+        }
+        while messages.len() < most && !self.ending.is_sent() {
+            let max = left.saturating_sub(DATA_HEADER);
+            // Nothing is cut for the sake of a bundle's last bytes.
+            if max < CRUMB.min(MAX_PAYLOAD) && !messages.is_empty() {
+                break;
+            }
+            let Some(content) = self.streams.next_data(max, room.small) else { break };
+            let message = self.outbox.number(exchange, content);
+            left = left.saturating_sub(message.cost());
+            messages.push(message);
+        }
+        if messages.len() < most && left >= CONTROL_ROOM && self.is_close_due() {
+            if let Some((code, reason)) = self.ending.on_sent(self.outbox.next_number()) {
+                messages.push(self.outbox.number(exchange, Content::Control(Control::Close { code, reason })));
+            }
+        }
+        self.outbox.end(exchange);
+        self.inbox.on_ack_sent();
+        self.stamp();
+        messages
+    }
+
+    fn next_control(&mut self) -> Option<Control> {
+        if self.ending.is_sent() { None } else { self.streams.next_control() }
+    }
+
+    /// Whether CLOSE is to be sent: it was asked for and nothing else is left to be sent, or nobody wants it.
+    fn is_close_due(&self) -> bool {
+        self.ending.is_wanted() && (!self.streams.has_unsent() || self.ending.is_hurried())
+    }
+
+    /// When there is something to say (A1, A3): only this opens or answers an exchange early. `worth`: how many
+    /// bytes make a bundle of their own. `room`: what would fit; what would not is not waiting.
+    pub(crate) fn speak_at(&self, worth: u64, room: Room) -> Option<Instant> {
+        let (now, config) = (self.now, &self.config);
+        let sendable = if room.small && !self.streams.has_fresh() { 0 } else { self.streams.sendable() };
+        let soon = (self.streams.is_urgent() && !self.ending.is_sent()) || self.is_close_due();
+        let data = (sendable > 0 && !self.ending.is_sent()).then(|| {
+            let at_once = self.outbox.is_empty() || sendable >= worth;
+            self.waiting_since.unwrap_or(now).after(if at_once { Duration::ZERO } else { config.gather })
+        });
+        let again = self.outbox.due_at().filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
+        let owed = self.inbox.owed_at(config.ack_delay, config.pool / 4);
+        let lazy = (self.streams.is_lazy() && !self.ending.is_sent()).then(|| {
+            let delay = if self.streams.has_hello() { config.gather } else { config.ack_delay };
+            self.lazy_since.unwrap_or(now).after(delay)
+        });
+        [soon.then_some(now), data, again, owed, lazy].into_iter().flatten().min()
+    }
+
+    /// Bytes that could be sent now.
+    pub(crate) fn backlog(&self) -> u64 {
+        if self.ending.is_sent() { 0 } else { self.streams.sendable() + self.outbox.due_bytes(self.now) }
+    }
+
+    // --- the application's side ----------------------------------------------------------------------------
+
+    pub(crate) fn open(&mut self) -> Result<StreamId, OpenError> {
+        if self.ending.is_closing() { Err(OpenError::Closed) } else { self.streams.open() }
+    }
+
+    pub(crate) fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        Stream::new(id, &mut self.streams, &mut self.outbox)
+    }
+
+    pub(crate) fn close(&mut self, code: u32, reason: &str) {
+        let end = (0..=reason.len().min(256)).rev().find(|i| reason.is_char_boundary(*i)).unwrap_or(0);
+        self.ending.want(code, String::from(reason.get(..end).unwrap_or("")), None);
+        self.ending.progress_at.get_or_insert(self.now);
+    }
+
+    /// The peer broke a rule: say so once, and that is the end.
+    pub(crate) fn on_violation(&mut self, violation: Violation) {
+        let reason = alloc::format!("{violation}");
+        self.ending.want(violation.code(), reason, Some(CloseReason::Violation(violation)));
+        self.streams.close();
+        self.outbox.clear();
+    }
+
+    pub(crate) fn end(&mut self, reason: CloseReason) {
+        if self.ending.over.is_none() {
+            self.ending.over = Some(reason);
+            self.streams.close();
+        }
+    }
+
+    /// Ends a close that gets no further (A24). Says when to ask again.
+    pub(crate) fn check_flush(&mut self) {
+        if self.flush_at().is_some_and(|at| at <= self.now) {
+            let reason = self.ending.dying.take().unwrap_or(CloseReason::Stalled {
+                unacknowledged: self.outbox.bytes() + self.streams.unsent_bytes(),
+            });
+            self.end(reason);
+        }
+    }
+
+    pub(crate) fn flush_at(&self) -> Option<Instant> {
+        if !self.ending.is_closing() || self.ending.over.is_some() {
+            return None;
+        }
+        Some(self.ending.progress_at.unwrap_or(self.now).after(self.config.flush))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending.over.is_some()
+    }
+
+    /// Whether the application was told that the session is there, or is about to be.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(crate) fn on_connected(&mut self) {
+        self.connected = true;
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        if self.connected && !self.connected_told {
+            self.connected_told = true;
+            return Some(Event::Connected);
+        }
+        self.streams.poll_event().or_else(|| self.ending.poll_closed().map(Event::Closed))
+    }
+}

@@ -1,0 +1,85 @@
+//! The sending half of one stream (PROTOCOL §6).
+
+use super::pieces::Pieces;
+use crate::config::OWN_CREDIT;
+use crate::error::ResetCode;
+
+/// How far the sending half has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SendState {
+    /// The application may write.
+    Open,
+    /// It has finished; the last bytes, and that they are the last, have yet to be numbered.
+    Finishing,
+    /// The end has its number; not everything is acknowledged. `fin`: the end is.
+    Sent { fin: bool },
+    /// Given up by the application or the peer's wish; to be told (`said`) and acknowledged.
+    Reset { code: ResetCode, said: bool },
+    /// The peer has everything, or knows of the reset.
+    Done { reset: bool },
+}
+
+/// Bytes written by the application and not yet confirmed by the peer.
+///
+/// Invariant: what was written = what is acknowledged + `unacked` + `queue`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SendHalf {
+    pub(crate) state: SendState,
+    pub(crate) queue: Pieces,
+    /// The offset up to which bytes have got their numbers.
+    pub(crate) sent: u64,
+    pub(crate) unacked: u64,
+    /// The offset up to which the stream's own credit reaches.
+    pub(crate) limit: u64,
+    /// The peer's code, if it wants no more.
+    pub(crate) stopped: Option<ResetCode>,
+    /// A write did not take everything, and the application waits for news.
+    pub(crate) blocked: bool,
+}
+
+impl SendHalf {
+    pub(crate) fn new() -> SendHalf {
+        SendHalf {
+            state: SendState::Open,
+            queue: Pieces::default(),
+            sent: 0,
+            unacked: 0,
+            limit: OWN_CREDIT,
+            stopped: None,
+            blocked: false,
+        }
+    }
+
+    /// Bytes kept.
+    pub(crate) fn buffered(&self) -> u64 {
+        self.queue.len() + self.unacked
+    }
+
+    /// Bytes kept beyond what the stream owns: its share of the session's send pool.
+    pub(crate) fn pooled(&self) -> u64 {
+        self.buffered().saturating_sub(OWN_CREDIT)
+    }
+
+    /// Bytes sent beyond the stream's own credit: its share of the peer's pool. A reset stream has none once the
+    /// peer knows.
+    pub(crate) fn charged(&self) -> u64 {
+        match self.state {
+            SendState::Done { reset: true } => 0,
+            _ => self.sent.saturating_sub(self.limit),
+        }
+    }
+
+    /// Whether there is something to be numbered, credit aside.
+    pub(crate) fn is_waiting(&self) -> bool {
+        match self.state {
+            SendState::Open => !self.queue.is_empty(),
+            SendState::Finishing => true,
+            SendState::Sent { .. } | SendState::Reset { .. } | SendState::Done { .. } => false,
+        }
+    }
+
+    /// Whether nothing of this half matters any more: the peer has it all and its credit is back.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, SendState::Done { .. }) && self.charged() == 0
+    }
+}

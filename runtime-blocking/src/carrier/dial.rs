@@ -1,0 +1,374 @@
+//! Makes connections: looks up the first hop, connects, asks a proxy for a tunnel, and speaks TLS where it is due.
+
+use super::lane::Trouble;
+use super::socket::Connection;
+use super::target::Target;
+use super::watch::{Cancelled, Waiting, Watch};
+use posthole_protocol::Failure;
+use posthole_protocol::http::{Scheme, Verdict, verdict};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+/// How long one address may take while there are others to try (RFC 8305 would race them; a session has other
+/// lanes that go on meanwhile).
+const NEXT_ADDRESS: Duration = Duration::from_secs(3);
+
+/// How long the last address may take, so that a cancel that can't wake it is not late by much more.
+const LAST_ADDRESS: Duration = Duration::from_secs(10);
+
+/// The largest head of an answer to CONNECT.
+const TUNNEL_HEAD: usize = 16 * 1024;
+
+/// ureq's connector for one lane.
+#[derive(Debug)]
+pub(super) struct Dial {
+    target: Arc<Target>,
+    watch: Arc<Watch>,
+    #[cfg(feature = "tls")]
+    tls: ureq::unversioned::transport::RustlsConnector,
+}
+
+impl Dial {
+    pub(super) fn new(target: Arc<Target>, watch: Arc<Watch>) -> Dial {
+        Dial {
+            target,
+            watch,
+            #[cfg(feature = "tls")]
+            tls: Default::default(),
+        }
+    }
+
+    fn dial(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Trouble> {
+        let socket = self.open()?;
+        let mut line: Box<dyn Transport> = Box::new(Connection::new(
+            socket,
+            self.watch.clone(),
+            self.target.is_plain(),
+        ));
+        if let Some(proxy) = self
+            .target
+            .proxy
+            .as_ref()
+            .filter(|p| p.scheme == Scheme::Https)
+        {
+            line = self.speak_tls(details, &proxy.to_string(), line)?;
+        }
+        if self.target.is_tunnelled() {
+            line = self.ask_for_tunnel(line)?;
+        }
+        if self.target.url.scheme == Scheme::Https {
+            line = self.speak_tls(details, &self.target.url.to_string(), line)?;
+        }
+        Ok(Box::new(Top {
+            line,
+            watch: self.watch.clone(),
+            prefix: self.target.absolute_prefix(),
+            is_at_head: true,
+        }))
+    }
+
+    /// A TCP connection to the first hop.
+    fn open(&self) -> Result<Arc<Socket>, Trouble> {
+        let (host, port) = self.target.first_hop();
+        let whom = self.target.first_hop_name();
+        let addresses = self
+            .look_up(host, port)
+            .map_err(|why| self.trouble(format!("the name of {whom} can't be looked up: {why}")))?;
+        let mut last = self.trouble(format!("{whom} has no address"));
+        let mut left = addresses.len();
+        for address in addresses {
+            left -= 1;
+            let limit = if left == 0 {
+                LAST_ADDRESS
+            } else {
+                NEXT_ADDRESS
+            };
+            match self.connect(address, limit.min(self.watch.patience())) {
+                Ok(socket) => return Ok(socket),
+                Err(_) if self.watch.is_cancelled() => return Err(self.trouble(String::new())),
+                Err(why) => {
+                    let way = if self.target.proxy.is_some() {
+                        "is the proxy's address right?"
+                    } else {
+                        "is it running, and may this machine reach it without a proxy?"
+                    };
+                    last =
+                        self.trouble(format!("no connection to {whom} ({address}): {why}; {way}"));
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        // A lookup can't be interrupted, so it gets a thread, which ends when the resolver gives up.
+        let (answer, answers) = mpsc::channel();
+        self.watch.wait_for(Waiting::Lookup(answer.clone()))?;
+        let name = (host.to_owned(), port);
+        std::thread::Builder::new()
+            .name("posthole-lookup".to_owned())
+            .spawn(move || answer.send(Some(name.to_socket_addrs().map(Iterator::collect))))?;
+        let found = answers.recv_timeout(self.watch.patience());
+        self.watch.wait_for(Waiting::Nothing)?;
+        found
+            .map_err(|_| io::ErrorKind::TimedOut)?
+            .ok_or(io::ErrorKind::Interrupted)?
+    }
+
+    fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<Arc<Socket>> {
+        let socket = Arc::new(Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?);
+        self.watch
+            .wait_for(Waiting::Socket(Arc::downgrade(&socket)))?;
+        socket.connect_timeout(&SockAddr::from(address), limit)?;
+        // Every write is a whole head, body or piece of one: nothing is gained by waiting for more.
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket)
+    }
+
+    /// CONNECT (RFC 9110 §9.3.6).
+    fn ask_for_tunnel(&self, mut line: Box<dyn Transport>) -> Result<Box<dyn Transport>, Trouble> {
+        let place = self.target.url.host_and_port();
+        let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
+        if let Some(credentials) = self.target.proxy_authorization() {
+            request.push_str(&format!("Proxy-Authorization: {credentials}\r\n"));
+        }
+        request.push_str("\r\n");
+        let whom = self.target.first_hop_name();
+        let failed = |why: &dyn std::fmt::Display| {
+            self.trouble(format!("{whom} made no tunnel to {place}: {why}"))
+        };
+        line.buffers()
+            .output()
+            .get_mut(..request.len())
+            .ok_or_else(|| failed(&"the request is too long"))?
+            .copy_from_slice(request.as_bytes());
+        line.transmit_output(request.len(), NextTimeout::default())
+            .map_err(|e| failed(&e))?;
+        loop {
+            let has_more = line
+                .await_input(NextTimeout::default())
+                .map_err(|e| failed(&e))?;
+            let input = line.buffers().input();
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut head = httparse::Response::new(&mut headers);
+            let parsed = head.parse(input).map_err(|e| failed(&e))?;
+            let httparse::Status::Complete(length) = parsed else {
+                if !has_more || input.len() > TUNNEL_HEAD {
+                    return Err(failed(&"it hung up"));
+                }
+                continue;
+            };
+            let status = head.code.unwrap_or_default();
+            if !(200..300).contains(&status) {
+                let header = |name: &str| {
+                    let found = head
+                        .headers
+                        .iter()
+                        .find(|h| h.name.eq_ignore_ascii_case(name))?;
+                    std::str::from_utf8(found.value).ok()
+                };
+                let rest = input.get(length..).unwrap_or_default();
+                return Err(match verdict(status, header, 0, rest) {
+                    Verdict::NotOurs { failure, who } => Trouble::answered(
+                        failure,
+                        status,
+                        &who,
+                        &format!("a CONNECT to {place} by {whom}"),
+                        false,
+                    ),
+                    Verdict::Ours => failed(&"it answered in our place"),
+                });
+            }
+            line.buffers().input_consume(length);
+            return Ok(Box::new(Tunnel(line)));
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn speak_tls(
+        &self,
+        details: &ConnectionDetails,
+        url: &str,
+        line: Box<dyn Transport>,
+    ) -> Result<Box<dyn Transport>, Trouble> {
+        let failed = |why: &dyn std::fmt::Display| {
+            let advice = "if a box on the way opens TLS, give its authority's certificate";
+            self.trouble(format!("no TLS with {url}: {why}; {advice}"))
+        };
+        let uri = url.parse::<Uri>().map_err(|e| failed(&e))?;
+        let details = ConnectionDetails {
+            uri: &uri,
+            addrs: details.resolver.empty(),
+            config: details.config,
+            request_level: details.request_level,
+            resolver: details.resolver,
+            now: details.now,
+            timeout: details.timeout,
+            current_time: details.current_time.clone(),
+            run_connector: details.run_connector.clone(),
+            register_shutdown: details.register_shutdown.clone(),
+        };
+        match self.tls.connect(&details, Some(line)) {
+            Ok(Some(line)) => Ok(Box::new(line)),
+            Ok(None) => Err(failed(&"no connection")),
+            Err(why) => Err(failed(&why)),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn speak_tls(
+        &self,
+        _: &ConnectionDetails,
+        url: &str,
+        _: Box<dyn Transport>,
+    ) -> Result<Box<dyn Transport>, Trouble> {
+        Err(self.trouble(format!("no TLS with {url}: this build has none")))
+    }
+
+    fn trouble(&self, says: String) -> Trouble {
+        Trouble {
+            failure: Failure::Connect,
+            reached: false,
+            says,
+        }
+    }
+}
+
+impl Connector for Dial {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        self.watch.note_fresh();
+        match self.dial(details) {
+            Ok(line) => Ok(Some(line)),
+            Err(trouble) => Err(ureq::Error::Other(Box::new(trouble))),
+        }
+    }
+}
+
+impl From<Cancelled> for io::Error {
+    fn from(_: Cancelled) -> io::Error {
+        io::ErrorKind::Interrupted.into()
+    }
+}
+
+/// The first hop is looked up when a connection to it is made, so ureq has nothing to look up.
+#[derive(Debug)]
+pub(super) struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// A proxy's connection once it leads elsewhere: whatever TLS there is below is not the server's.
+#[derive(Debug)]
+struct Tunnel(Box<dyn Transport>);
+
+impl Transport for Tunnel {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.0.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+}
+
+/// What ureq writes to: notes what is sent and heard, and puts the request line into absolute form
+/// (RFC 9112 §3.2.2), which ureq has no notion of.
+#[derive(Debug)]
+struct Top {
+    line: Box<dyn Transport>,
+    watch: Arc<Watch>,
+    /// `http://host:port`, or nothing.
+    prefix: String,
+    /// Whether the next output begins a request.
+    is_at_head: bool,
+}
+
+impl Top {
+    /// Puts the prefix between method and path; gives the new length of the head.
+    fn make_absolute(&mut self, length: usize) -> Option<usize> {
+        let output = self.line.buffers().output();
+        let path = output.get(..length)?.iter().position(|b| *b == b' ')? + 1;
+        let after = path + self.prefix.len();
+        let new_length = length + self.prefix.len();
+        if new_length > output.len() {
+            return None;
+        }
+        output.copy_within(path..length, after);
+        output
+            .get_mut(path..after)?
+            .copy_from_slice(self.prefix.as_bytes());
+        Some(new_length)
+    }
+}
+
+impl Transport for Top {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.line.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let mut amount = amount;
+        if std::mem::take(&mut self.is_at_head) {
+            self.watch.note_sent();
+            if !self.prefix.is_empty() {
+                amount = self.make_absolute(amount).ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::InvalidData, "the request's head is too long")
+                })?;
+            }
+        }
+        self.line.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.is_at_head = true;
+        let has_more = self.line.await_input(timeout)?;
+        if has_more {
+            self.watch.note_heard();
+        }
+        Ok(has_more)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.line.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.line.is_tls()
+    }
+}

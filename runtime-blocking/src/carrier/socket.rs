@@ -1,0 +1,231 @@
+//! The connection under everything: a TCP socket as ureq's transport.
+//!
+//! - Output is kept until something is waited for, so that a small request is one write: head, body, TLS record and all.
+//! - A failed write is not yet a failed exchange: a box that refuses a body answers while it is still being sent, and
+//!   closes. From then on output is dropped and the answer is read.
+//! - No read or write may take longer than the exchange's patience without a byte moving.
+
+use super::watch::Watch;
+use socket2::Socket;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+
+/// Bytes of output gathered before they are written, and of input read at once.
+const BUFFER: usize = 128 * 1024;
+
+/// With less room than this output is written: a line of a head must find room.
+const ROOM: usize = 32 * 1024;
+
+/// How often a write that is stuck looks whether an answer has come meanwhile.
+const LOOK: Duration = Duration::from_millis(250);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: Arc<Socket>,
+    watch: Arc<Watch>,
+    buffers: InOut,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+    /// Whether input before the request is out means an answer; with TLS it may be anything.
+    is_plain: bool,
+    /// Nothing can be written any more, or need be.
+    is_deaf: bool,
+    /// The last thing done was to read, so there is no need to look whether the other side has closed.
+    has_just_read: bool,
+}
+
+impl Connection {
+    pub(super) fn new(socket: Arc<Socket>, watch: Arc<Watch>, is_plain: bool) -> Connection {
+        Connection {
+            socket,
+            watch,
+            buffers: InOut::default(),
+            read_timeout: None,
+            write_timeout: None,
+            is_plain,
+            is_deaf: false,
+            has_just_read: false,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let held = std::mem::take(&mut self.buffers.held);
+        let mut rest = self.buffers.output.get(..held).unwrap_or_default();
+        let patience = self.watch.patience();
+        let slice = patience.min(LOOK);
+        if self.write_timeout != Some(slice) && !rest.is_empty() {
+            self.socket.set_write_timeout(Some(slice))?;
+            self.write_timeout = Some(slice);
+        }
+        let mut stuck = Duration::ZERO;
+        while !rest.is_empty() && !self.is_deaf {
+            match (&*self.socket).write(rest) {
+                Ok(0) => self.is_deaf = true,
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    stuck = Duration::ZERO;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if is_timeout(&e) => {
+                    stuck += slice;
+                    if stuck >= patience {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(e) if is_closed(&e) => self.is_deaf = true,
+                Err(e) => return Err(e),
+            }
+            // A write that took only a part waited for room; one that took all did not.
+            self.is_deaf |= self.is_plain && !rest.is_empty() && has_input(&self.socket)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let patience = self.watch.patience();
+        if self.read_timeout != Some(patience) {
+            self.socket.set_read_timeout(Some(patience))?;
+            self.read_timeout = Some(patience);
+        }
+        let room = self.buffers.input_append_buf();
+        if room.is_empty() {
+            return Err(io::Error::new(ErrorKind::InvalidData, "an endless line"));
+        }
+        loop {
+            match (&*self.socket).read(room) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount);
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if is_timeout(&e) => return Err(ErrorKind::TimedOut.into()),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        self.has_just_read = false;
+        self.buffers.held = self.buffers.held.saturating_add(amount).min(BUFFER);
+        if BUFFER - self.buffers.held < ROOM {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        self.flush()?;
+        let amount = self.read()?;
+        self.has_just_read = amount > 0;
+        Ok(amount > 0)
+    }
+
+    /// ureq asks twice: when an answer has been read, where the read itself is fresh news, and before the next use.
+    fn is_open(&mut self) -> bool {
+        if self.is_deaf || !self.buffers.input().is_empty() {
+            return false;
+        }
+        std::mem::take(&mut self.has_just_read) || matches!(has_input(&self.socket), Ok(false))
+    }
+}
+
+/// Whether a read would give something at once: bytes, the end, or an error.
+fn has_input(socket: &Socket) -> io::Result<bool> {
+    socket.set_nonblocking(true)?;
+    let looked = socket.peek(&mut [MaybeUninit::uninit(); 1]);
+    socket.set_nonblocking(false)?;
+    Ok(!matches!(looked, Err(e) if e.kind() == ErrorKind::WouldBlock))
+}
+
+/// Whether the other side, or something on the way, has ended the connection.
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
+    )
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// ureq's two buffers. `output[..held]` waits to be written; `input[start..end]` waits to be used.
+#[derive(Debug, Default)]
+struct InOut {
+    output: Vec<u8>,
+    held: usize,
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Whether the last look at the input used some of it; if not, more must be read first.
+    has_progress: bool,
+}
+
+impl InOut {
+    fn make_room(&mut self) {
+        self.output.resize(BUFFER, 0);
+        self.input.resize(BUFFER, 0);
+        if self.start > 0 {
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+}
+
+impl Buffers for InOut {
+    fn output(&mut self) -> &mut [u8] {
+        self.make_room();
+        self.output.get_mut(self.held..).unwrap_or_default()
+    }
+
+    fn input(&self) -> &[u8] {
+        self.input.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.make_room();
+        self.input.get_mut(self.end..).unwrap_or_default()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.end = (self.end + amount).min(self.input.len());
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.has_progress = amount > 0;
+        self.start = (self.start + amount).min(self.end);
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.make_room();
+        let InOut {
+            output,
+            held,
+            input,
+            end,
+            ..
+        } = self;
+        (
+            input.get_mut(*end..).unwrap_or_default(),
+            output.get_mut(*held..).unwrap_or_default(),
+        )
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.start < self.end && self.has_progress
+    }
+}

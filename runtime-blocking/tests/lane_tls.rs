@@ -1,0 +1,289 @@
+//! A lane over TLS: to the server, through a tunnel, to the proxy, and both at once.
+//!
+//! The certificates in `lane_tls/` are for localhost, 127.0.0.1 and server.example, good until 2126; the authority's
+//! key was thrown away.
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used)]
+
+mod script;
+
+use bytes::Bytes;
+use posthole_blocking::carrier::{Lane, ProxyChoice, Target, TlsChoice};
+use posthole_protocol::Failure;
+use posthole_protocol::http::Tag;
+use posthole_protocol::wire::Chain;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use script::{Script, Visit, ours};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn file(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "lane_tls", name]
+        .iter()
+        .collect()
+}
+
+fn server_config() -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(file("server.pem"))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+    Arc::new(
+        config
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap(),
+    )
+}
+
+fn tls<S: Read + Write>(stream: S) -> BufReader<StreamOwned<ServerConnection, S>> {
+    BufReader::new(StreamOwned::new(
+        ServerConnection::new(server_config()).unwrap(),
+        stream,
+    ))
+}
+
+/// A request's head and body; `None` at the end.
+fn request(stream: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: "))
+        .map_or(0, |v| v.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// Answers each request with its own body.
+fn echo(stream: &mut BufReader<impl Read + Write>) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Some((head, body)) = request(stream) {
+        let answer = ours(lines.len() as u64, &[b"\xf8", &body[..]].concat());
+        stream.get_mut().write_all(&answer).unwrap();
+        lines.push(head.lines().next().unwrap().to_owned());
+    }
+    lines
+}
+
+fn lane(url: &str, proxy: ProxyChoice, authority: &str) -> Lane {
+    let target = Target::new(
+        url,
+        Tag::from_bytes([2; 8]),
+        proxy,
+        TlsChoice::CaFile(file(authority)),
+    )
+    .unwrap();
+    Lane::new(Arc::new(target))
+}
+
+fn chain(length: usize) -> Chain {
+    [Bytes::from(vec![7; length])].into_iter().collect()
+}
+
+fn converse(lane: &mut Lane) {
+    for (exchange, length) in [0, 10, 300_000, 900_000, 10].into_iter().enumerate() {
+        let answer = lane
+            .exchange(exchange as u64, &chain(length), LONG, &mut || {})
+            .unwrap();
+        assert_eq!(answer[1..], vec![7; length][..]);
+    }
+}
+
+#[test]
+fn to_the_server() {
+    let server = Script::new(|visit: Visit| echo(&mut tls(visit.stream)));
+    let mut lane = lane(
+        &server.url("/in").replace("http:", "https:"),
+        ProxyChoice::None,
+        "ca.pem",
+    );
+    converse(&mut lane);
+    drop(lane);
+    assert_eq!(
+        server.join(),
+        [vec!["POST /in?0202020202020202 HTTP/1.1"; 5]]
+    );
+}
+
+#[test]
+fn through_a_tunnel() {
+    let proxy = Script::new(|mut visit: Visit| {
+        let connect = visit.head().unwrap();
+        visit.stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+        (connect.line, echo(&mut tls(visit.stream)))
+    });
+    let mut lane = lane(
+        "https://server.example/",
+        ProxyChoice::Url(proxy.url("")),
+        "ca.pem",
+    );
+    converse(&mut lane);
+    drop(lane);
+    let (connect, lines) = proxy.join().remove(0);
+    assert_eq!(connect, "CONNECT server.example:443 HTTP/1.1");
+    assert_eq!(lines, ["POST /?0202020202020202 HTTP/1.1"; 5]);
+}
+
+#[test]
+fn to_the_proxy() {
+    let proxy = Script::new(|visit: Visit| echo(&mut tls(visit.stream)));
+    let named = proxy.url("").replace("http:", "https:");
+    let mut lane = lane("http://server.example/", ProxyChoice::Url(named), "ca.pem");
+    converse(&mut lane);
+    drop(lane);
+    assert_eq!(
+        proxy.join(),
+        [vec![
+            "POST http://server.example/?0202020202020202 HTTP/1.1";
+            5
+        ]]
+    );
+}
+
+#[test]
+fn to_the_proxy_and_to_the_server() {
+    let proxy = Script::new(|visit: Visit| {
+        let mut outer = tls(visit.stream);
+        let (connect, _) = request(&mut outer).unwrap();
+        outer
+            .get_mut()
+            .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
+            .unwrap();
+        (
+            connect.lines().next().unwrap().to_owned(),
+            echo(&mut tls(outer.into_inner())),
+        )
+    });
+    let named = proxy.url("").replace("http:", "https:");
+    let mut lane = lane("https://server.example/", ProxyChoice::Url(named), "ca.pem");
+    converse(&mut lane);
+    drop(lane);
+    let (connect, lines) = proxy.join().remove(0);
+    assert_eq!(connect, "CONNECT server.example:443 HTTP/1.1");
+    assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn a_reused_connection_that_closes_is_replaced() {
+    let server = Script::new(|visit: Visit| {
+        let number = visit.number as u64;
+        let mut stream = tls(visit.stream);
+        let first = request(&mut stream);
+        stream.get_mut().write_all(&ours(number, b"\xf8")).unwrap();
+        // With TLS's own farewell, which is no answer.
+        let second = request(&mut stream);
+        stream.get_mut().conn.send_close_notify();
+        let _ = stream.get_mut().flush();
+        (first, second)
+    });
+    let mut lane = lane(
+        &server.url("/").replace("http:", "https:"),
+        ProxyChoice::None,
+        "ca.pem",
+    );
+    lane.exchange(0, &chain(1), LONG, &mut || {}).unwrap();
+    lane.exchange(1, &chain(2), LONG, &mut || {}).unwrap();
+    drop(lane);
+    let visits = server.join();
+    assert_eq!(visits.len(), 2);
+    assert_eq!(visits[0].1, visits[1].0, "the same bytes");
+}
+
+#[test]
+fn an_unknown_authority_is_a_failed_connection() {
+    let server = Script::new(|visit: Visit| assert!(echo(&mut tls(visit.stream)).is_empty()));
+    let url = server.url("/").replace("http:", "https:");
+    let trouble = lane(&url, ProxyChoice::None, "other-ca.pem")
+        .exchange(0, &chain(1), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::Connect, false)
+    );
+    assert!(
+        trouble.says.contains("UnknownIssuer") && trouble.says.contains(&url),
+        "{}",
+        trouble.says
+    );
+    server.join();
+}
+
+#[test]
+fn a_server_without_tls_is_a_failed_connection() {
+    let server = Script::new(|mut visit: Visit| {
+        visit
+            .stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap()
+    });
+    let url = server.url("/").replace("http:", "https:");
+    let trouble = lane(&url, ProxyChoice::None, "ca.pem")
+        .exchange(0, &chain(1), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::Connect, false),
+        "{}",
+        trouble.says
+    );
+    server.join();
+}
+
+#[test]
+fn a_cancel_wakes_a_handshake() {
+    let (arrived, has_arrived) = mpsc::channel();
+    let server = Script::new(move |mut visit: Visit| {
+        visit.stream.read_exact(&mut [0; 1]).unwrap();
+        arrived.send(()).unwrap();
+        let _ = visit.stream.read_to_end(&mut Vec::new());
+    });
+    let mut lane = lane(
+        &server.url("/").replace("http:", "https:"),
+        ProxyChoice::None,
+        "ca.pem",
+    );
+    let canceller = lane.canceller();
+    let other = std::thread::spawn(move || {
+        has_arrived.recv().unwrap();
+        canceller.cancel(3);
+    });
+    let trouble = lane.exchange(3, &chain(1), LONG, &mut || {}).unwrap_err();
+    assert!(trouble.says.contains("given up"), "{}", trouble.says);
+    other.join().unwrap();
+    server.join();
+}
+
+#[test]
+fn files_that_are_no_authority() {
+    for (name, words) in [
+        ("no-such-file", "no-such-file"),
+        ("server.key", "there are none in it"),
+    ] {
+        let choice = TlsChoice::CaFile(file(name));
+        let error = Target::new(
+            "https://h",
+            Tag::from_bytes([2; 8]),
+            ProxyChoice::None,
+            choice,
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

@@ -1,0 +1,240 @@
+//! A lane whose call can't go on: nobody there, nobody answering, a refusal in the middle of the request, a cancel.
+#![allow(clippy::unwrap_used)]
+
+mod script;
+
+use bytes::Bytes;
+use posthole_blocking::carrier::{Lane, ProxyChoice, Target, TlsChoice};
+use posthole_protocol::Failure;
+use posthole_protocol::http::Tag;
+use posthole_protocol::wire::Chain;
+use script::{Script, answer, ours};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// More than the buffers of two sockets on loopback hold.
+const HUGE: usize = 32 << 20;
+
+fn lane(url: &str) -> Lane {
+    let target = Target::new(
+        url,
+        Tag::from_bytes([1; 8]),
+        ProxyChoice::None,
+        TlsChoice::Platform,
+    )
+    .unwrap();
+    Lane::new(Arc::new(target))
+}
+
+fn zeros(length: usize) -> Chain {
+    [Bytes::from(vec![0; length])].into_iter().collect()
+}
+
+#[test]
+fn nobody_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let trouble = lane(&format!("http://{address}/"))
+        .exchange(0, &zeros(1), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::Connect, false)
+    );
+    assert!(
+        trouble.says.contains(&address.to_string()) && trouble.says.contains("efused"),
+        "{}",
+        trouble.says
+    );
+}
+
+#[test]
+fn a_name_that_nobody_has() {
+    let trouble = lane("http://no-such-host.invalid/")
+        .exchange(0, &zeros(1), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::Connect, false)
+    );
+    assert!(
+        trouble.says.contains("no-such-host.invalid"),
+        "{}",
+        trouble.says
+    );
+}
+
+#[test]
+fn a_name_that_somebody_has() {
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+    });
+    let url = server.url("/").replace("127.0.0.1", "localhost");
+    lane(&url).exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+}
+
+#[test]
+fn patience_ends_while_waiting_for_the_answer() {
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        visit.stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+        visit.request().is_none()
+    });
+    let mut lane = lane(&server.url("/"));
+    let trouble = lane.exchange(0, &zeros(1), SHORT, &mut || {}).unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::TimedOut, true),
+        "{}",
+        trouble.says
+    );
+    assert_eq!(
+        server.join(),
+        [true],
+        "the connection is gone with the exchange"
+    );
+}
+
+#[test]
+fn patience_ends_while_sending() {
+    let (done, is_done) = mpsc::channel::<()>();
+    let server = Script::new(move |mut visit| {
+        visit.head().unwrap();
+        is_done.recv().unwrap_err();
+    });
+    let mut lane = lane(&server.url("/"));
+    let trouble = lane
+        .exchange(0, &zeros(HUGE), SHORT, &mut || {})
+        .unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::TimedOut, true),
+        "{}",
+        trouble.says
+    );
+    drop(done);
+    server.join();
+}
+
+/// The box closes with the request half read, so the lane's next write fails; the answer is there all the same.
+#[test]
+fn a_refusal_in_mid_request_is_heard() {
+    for size in [900_000, HUGE] {
+        for _ in 0..10 {
+            let server = Script::new(|mut visit| {
+                visit.head().unwrap();
+                visit
+                    .stream
+                    .write_all(&answer("413 Too Large", "", b"no"))
+                    .unwrap();
+            });
+            let mut lane = lane(&server.url("/"));
+            let trouble = lane
+                .exchange(0, &zeros(size), LONG, &mut || {})
+                .unwrap_err();
+            // Its reset may overtake the answer on the way; then there is nothing left to hear.
+            assert!(
+                matches!(trouble.failure, Failure::TooLarge | Failure::Cut),
+                "{}",
+                trouble.says
+            );
+        }
+    }
+}
+
+/// The box answers and neither reads on nor closes: waiting for room to write would end with the patience only.
+#[test]
+fn a_refusal_by_a_box_that_reads_no_further_is_heard() {
+    for size in [900_000, HUGE] {
+        let (done, is_done) = mpsc::channel::<()>();
+        let server = Script::new(move |mut visit| {
+            visit.head().unwrap();
+            visit
+                .stream
+                .write_all(&answer("413 Too Large", "", b"no"))
+                .unwrap();
+            is_done.recv().unwrap_err();
+        });
+        let mut lane = lane(&server.url("/"));
+        let trouble = lane
+            .exchange(0, &zeros(size), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(trouble.failure, Failure::TooLarge, "{}", trouble.says);
+        drop(done);
+        server.join();
+    }
+}
+
+#[test]
+fn an_answer_to_half_a_request_ends_the_connection() {
+    let (done, is_done) = mpsc::channel();
+    let server = Script::new(move |mut visit| {
+        let number = visit.number as u64;
+        if number == 0 {
+            visit.head().unwrap();
+            visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+            is_done.recv().unwrap();
+            // The lane has stopped sending and closed.
+            let mut rest = Vec::new();
+            let _ = visit.stream.read_to_end(&mut rest);
+            assert!(rest.len() < HUGE);
+        } else {
+            visit.request().unwrap();
+            visit.stream.write_all(&ours(number, b"\xf8")).unwrap();
+        }
+    });
+    let mut lane = lane(&server.url("/"));
+    lane.exchange(0, &zeros(HUGE), LONG, &mut || {}).unwrap();
+    done.send(()).unwrap();
+    lane.exchange(1, &zeros(1), LONG, &mut || {}).unwrap();
+    assert_eq!(server.join().len(), 2);
+}
+
+#[test]
+fn a_cancel_wakes_who_reads_and_who_writes() {
+    for size in [10, HUGE] {
+        let (arrived, has_arrived) = mpsc::channel();
+        let (done, is_done) = mpsc::channel();
+        let server = Script::new(move |mut visit| {
+            let number = visit.number as u64;
+            if number == 0 {
+                visit.head().unwrap();
+                arrived.send(()).unwrap();
+                // Reads no further until the lane has given up.
+                is_done.recv().unwrap();
+            } else {
+                visit.request().unwrap();
+                visit.stream.write_all(&ours(9, b"\xf8")).unwrap();
+            }
+        });
+        let mut lane = lane(&server.url("/"));
+        let canceller = lane.canceller();
+        let other = std::thread::spawn(move || {
+            has_arrived.recv().unwrap();
+            canceller.cancel(7);
+            canceller.cancel(8);
+            canceller
+        });
+        let trouble = lane
+            .exchange(8, &zeros(size), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(
+            (trouble.failure, trouble.reached),
+            (Failure::Cut, true),
+            "{}",
+            trouble.says
+        );
+        assert!(trouble.says.contains("given up"), "{}", trouble.says);
+        done.send(()).unwrap();
+        other.join().unwrap().cancel(8);
+        lane.exchange(9, &zeros(1), LONG, &mut || {}).unwrap();
+        server.join();
+    }
+}
