@@ -5,18 +5,31 @@ use posthole_protocol::{Config, RouterConfig};
 /// What a test may want to be different from the default; `None` leaves it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// How many requests may be open, at first and at most.
-    pub requests: Option<u32>,
+    /// How many requests may be open at most.
+    pub requests: Option<u8>,
     /// How many the server is to hold.
-    pub hold: Option<u32>,
+    pub hold: Option<u8>,
     /// Bytes of the receive pool of a session.
     pub window: Option<u64>,
 }
 
 impl Settings {
     /// The configuration.
+    ///
+    /// # Panics
+    /// If the fields don't fit one another.
     pub fn config(self) -> Config {
-        todo!("{self:?}")
+        let mut builder = Config::builder();
+        if let Some(requests) = self.requests {
+            builder = builder.requests(requests);
+        }
+        if let Some(hold) = self.hold {
+            builder = builder.hold(hold);
+        }
+        if let Some(window) = self.window {
+            builder = builder.pool(window);
+        }
+        builder.build().expect("tests ask for what fits together")
     }
 }
 
@@ -27,7 +40,7 @@ pub fn tuned() -> Config {
 
 /// The source's own schedule.
 pub fn classic() -> Config {
-    todo!()
+    Config::classic()
 }
 
 /// The router's bounds.

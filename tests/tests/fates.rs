@@ -10,7 +10,7 @@ use posthole_tests::settings::Settings;
 use posthole_tests::{MS, SEC};
 
 /// Talk in small pieces both ways: every exchange near the k-th carries something.
-fn conversation(seed: u64, requests: Option<u32>) -> Pair {
+fn conversation(seed: u64, requests: Option<u8>) -> Pair {
     let mut pair = Pair::with(
         seed,
         Settings {
