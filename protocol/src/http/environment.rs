@@ -152,6 +152,7 @@ mod tests {
     fn variables_as_curl_reads_them() {
         let http = "http://h.example";
         let https = "https://h.example";
+        #[allow(clippy::type_complexity)]
         let cases: [(&str, &[(&str, &str)], Option<(&str, &str)>); 13] = [
             (http, &[], None),
             (http, &[("http_proxy", "a")], Some(("http_proxy", "a"))),

@@ -1,0 +1,72 @@
+//! The server's side of HTTP: one small seam and the fronts behind it.
+//!
+//! A front takes requests off connections and hands whole bodies to a [`Service`], which answers each through its
+//! [`Responder`], at once or much later. It knows HTTP and sockets and nothing of sessions; the service knows
+//! sessions and nothing of HTTP.
+//!
+//! ```text
+//!  connection -> own (default) ---+                       +--> begin(body, responder) -> Ticket
+//!  connection -> tiny_http -------+--> Service (driver) --+--> hangup(ticket)
+//!  your server -> your front -----+                       responder.respond(reply) <- any thread, any time
+//! ```
+//!
+//! Whoever runs an HTTP server already mounts posthole by implementing these few lines over it: call
+//! [`Service::begin`] with the body of each POST to the path, and write each [`Reply`] with the headers that
+//! `posthole_protocol::http` names.
+
+mod budget;
+mod conn;
+mod head;
+mod helpers;
+mod limits;
+mod outgoing;
+mod own;
+mod quiet;
+mod reader;
+mod reply;
+mod request_body;
+mod sock;
+#[cfg(feature = "tiny_http")]
+pub mod tiny;
+
+pub use limits::Limits;
+pub use own::OwnFront;
+
+use bytes::Bytes;
+use posthole_protocol::wire::Chain;
+
+/// Takes the body of every POST to our path. Called from connection threads.
+pub trait Service: Send + Sync + 'static {
+    /// A whole body has come. Exactly one reply goes to `responder`, at once (from inside this call) or much later
+    /// from any thread. The ticket names the exchange for [`Service::hangup`].
+    ///
+    /// A responder that is dropped without a reply closes its connection.
+    fn begin(&self, body: Bytes, responder: Box<dyn Responder>) -> Ticket;
+
+    /// Whoever sent the request has gone, or the reply could not be written whole.
+    ///
+    /// At most once for each ticket, after the `begin` that returned it, and never from inside
+    /// [`Responder::respond`], so a service may hold its lock while it responds. A late reply to it is thrown away.
+    fn hangup(&self, ticket: Ticket);
+}
+
+/// Where the reply to one request goes.
+pub trait Responder: Send {
+    /// Sends the reply. Does not wait for the client; failures to write come back as [`Service::hangup`].
+    fn respond(self: Box<Self>, reply: Reply);
+}
+
+/// What to answer a request with.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The HTTP status; 200 for everything that posthole says.
+    pub status: u16,
+    /// The number of the exchange, echoed in a header so that a client can tell a misrouted answer early.
+    pub exchange: Option<u64>,
+    /// The body.
+    pub body: Chain,
+}
+
+/// Names one request between `begin` and its reply. Made by the service, which alone gives it meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ticket(pub u64);

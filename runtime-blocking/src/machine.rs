@@ -1,0 +1,67 @@
+//! One session's core with what its role keeps beside it: the client its lanes, the server its held requests. The same
+//! verbs for both, so that sessions and streams needn't ask which they have.
+
+use crate::front::Responder;
+use crate::lanes::Lanes;
+use posthole_protocol::{
+    Client, Event, Instant, OpenError, RequestId, Server, SessionId, Stream, StreamId,
+};
+use std::collections::HashMap;
+
+/// A session's core.
+pub(crate) enum Machine {
+    /// It opens exchanges and has threads that carry them.
+    Client { core: Client, lanes: Lanes },
+    /// It answers them.
+    Server {
+        core: Server,
+        held: HashMap<RequestId, Box<dyn Responder>>,
+    },
+}
+
+macro_rules! either {
+    ($machine:expr, $core:ident => $call:expr) => {
+        match $machine {
+            Machine::Client { core: $core, .. } => $call,
+            Machine::Server { core: $core, .. } => $call,
+        }
+    };
+}
+
+impl Machine {
+    pub(crate) fn id(&self) -> SessionId {
+        either!(self, core => core.id())
+    }
+
+    pub(crate) fn feed_timeout(&mut self, now: Instant) {
+        either!(self, core => core.feed_timeout(now));
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        either!(self, core => core.poll_event())
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        either!(self, core => core.next_timeout())
+    }
+
+    pub(crate) fn open(&mut self) -> Result<StreamId, OpenError> {
+        either!(self, core => core.open())
+    }
+
+    pub(crate) fn accept(&mut self) -> Option<StreamId> {
+        either!(self, core => core.accept())
+    }
+
+    pub(crate) fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        either!(self, core => core.stream(id))
+    }
+
+    pub(crate) fn close(&mut self) {
+        either!(self, core => core.close(0, ""));
+    }
+
+    pub(crate) fn abort(&mut self) {
+        either!(self, core => core.abort());
+    }
+}

@@ -1,0 +1,80 @@
+//! How the path to the server does, as far as a person should hear of it: once when it fails, once when it works
+//! again. Single exchanges get lost on many paths all the time; that is the protocol's daily work and logged at debug.
+
+/// After how many failures in a row, with no answer between, the path has failed.
+const FAILED: u32 = 3;
+
+/// What exchanges came to lately.
+#[derive(Default)]
+pub(crate) struct Path {
+    answered_once: bool,
+    failures: u32,
+    warned: bool,
+}
+
+/// Something to log, once the lock is released.
+pub(crate) enum News {
+    Failed(String),
+    Works,
+}
+
+impl Path {
+    pub(crate) fn answered(&mut self) {
+        self.answered_once = true;
+        self.failures = 0;
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// What changed since the last call. A path that never worked has failed with its first exchange.
+    pub(crate) fn news(&mut self, trouble: Option<&str>) -> Option<News> {
+        let enough = if self.answered_once { FAILED } else { 1 };
+        if !self.warned && self.failures >= enough {
+            self.warned = true;
+            return Some(News::Failed(trouble.unwrap_or("no answer").to_owned()));
+        }
+        if self.warned && self.failures == 0 {
+            self.warned = false;
+            return Some(News::Works);
+        }
+        None
+    }
+}
+
+impl News {
+    pub(crate) fn tell(self) {
+        match self {
+            News::Failed(trouble) => {
+                tracing::warn!("no way to the server: {trouble}; trying on");
+            }
+            News::Works => tracing::info!("the server answers again"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_per_change_and_none_for_a_single_loss() {
+        let mut path = Path::default();
+        let mut said = Vec::new();
+        let mut hear = |path: &mut Path| match path.news(Some("refused")) {
+            Some(News::Failed(why)) => said.push(why),
+            Some(News::Works) => said.push("works".into()),
+            None => {}
+        };
+        for outcome in "-xxx.x.xx.xxxxx.".chars() {
+            match outcome {
+                'x' => path.failed(),
+                '.' => path.answered(),
+                _ => {}
+            }
+            hear(&mut path);
+        }
+        assert_eq!(said, ["refused", "works", "refused", "works"]);
+    }
+}

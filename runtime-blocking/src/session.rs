@@ -1,0 +1,249 @@
+//! A session's handle.
+
+use crate::driver::{Locked, Shared};
+use crate::error::session_error;
+use crate::stream::Stream;
+use posthole_protocol::{CloseReason, OpenError};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One conversation with a peer, which outlives every connection that carries it. Streams are opened and accepted
+/// on it, by either side.
+///
+/// Handles are cheap to clone and may be used by many threads. When the last one of a session and of all its
+/// streams is dropped, it is closed in order, in the background.
+#[derive(Clone)]
+pub struct Session {
+    keeper: Arc<Keeper>,
+}
+
+/// What all handles of a session and its streams share; its drop closes the session.
+pub(crate) struct Keeper {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What a session has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Exchanges begun.
+    pub exchanges: u64,
+    /// Those that came to nothing, as far as this side was told.
+    pub lost: u64,
+    /// Bytes of bodies sent.
+    pub bytes_out: u64,
+    /// Bytes of bodies received.
+    pub bytes_in: u64,
+    /// What went wrong last, in words for a person; stays when it works again. Clients only.
+    pub last_trouble: Option<String>,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>) -> Session {
+        Session {
+            keeper: Arc::new(Keeper { shared }),
+        }
+    }
+
+    /// Opens a stream. The peer hears of it with the first byte written or the end; this needs no round trip. Waits
+    /// while as many streams are open as the peer allows.
+    ///
+    /// # Errors
+    /// `NotConnected` or `ConnectionAborted`, if the session is closing or has ended.
+    pub fn open(&self) -> io::Result<Stream> {
+        let mut locked = self.lock();
+        loop {
+            let opened = locked
+                .machine()
+                .map_or(Err(OpenError::Closed), |machine| machine.open());
+            match opened {
+                Ok(id) => return Ok(self.handle(locked, id)),
+                Err(OpenError::Full) => (locked, _) = locked.wait(&self.keeper.shared.room, None),
+                Err(_) => return Err(ended(&locked)),
+            }
+        }
+    }
+
+    /// Waits for the next stream that the peer opens.
+    ///
+    /// # Errors
+    /// `NotConnected` or `ConnectionAborted`, once the session has ended.
+    pub fn accept(&self) -> io::Result<Stream> {
+        let mut locked = self.lock();
+        loop {
+            if let Some(id) = locked.machine().and_then(|machine| machine.accept()) {
+                return Ok(self.handle(locked, id));
+            }
+            if locked.closed.is_some() {
+                return Err(ended(&locked));
+            }
+            (locked, _) = locked.wait(&self.keeper.shared.incoming, None);
+        }
+    }
+
+    /// Ends the session in order: waits until all that was written has been delivered and the peer knows, or until
+    /// that gets no further (by default for 30 s). Streams still in use end with it.
+    ///
+    /// Without this, dropping the last handle does the same in the background, for as long as the process lives: one
+    /// that is about to exit calls `close`.
+    ///
+    /// # Errors
+    /// `NotConnected` or `ConnectionAborted` with a [`SessionEnded`](crate::SessionEnded) inside, if the session ended in
+    /// another way; then some of what was written may not have arrived.
+    pub fn close(&self) -> io::Result<()> {
+        let mut locked = self.lock();
+        if let Some(machine) = locked.machine() {
+            machine.close();
+        }
+        locked.settle();
+        let reason = self.wait_closed();
+        if reason.is_clean() {
+            Ok(())
+        } else {
+            Err(session_error(&reason))
+        }
+    }
+
+    /// Ends the session at once. What was not delivered is lost, and the peer finds out by itself.
+    pub fn abort(&self) {
+        let mut locked = self.lock();
+        if let Some(machine) = locked.machine() {
+            machine.abort();
+        }
+        locked.settle();
+    }
+
+    /// How the session ended, if it has.
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.lock().closed.clone()
+    }
+
+    /// Waits until the session has ended, and says how.
+    pub fn wait_closed(&self) -> CloseReason {
+        let mut locked = self.lock();
+        loop {
+            if let Some(reason) = &locked.closed {
+                return reason.clone();
+            }
+            (locked, _) = locked.wait(&self.keeper.shared.milestone, None);
+        }
+    }
+
+    /// Whether the peer has answered yet.
+    pub fn is_connected(&self) -> bool {
+        self.lock().connected
+    }
+
+    /// What the session has done so far.
+    pub fn stats(&self) -> Stats {
+        self.lock().stats.clone()
+    }
+
+    /// Waits until the peer has answered. `false`: it has not within `patience`, or the session has ended.
+    pub(crate) fn wait_connected(&self, patience: Duration) -> bool {
+        let deadline = Instant::now().checked_add(patience);
+        let mut locked = self.lock();
+        let mut late = false;
+        loop {
+            if locked.connected || locked.closed.is_some() || late {
+                return locked.connected && locked.closed.is_none();
+            }
+            (locked, late) = locked.wait(&self.keeper.shared.milestone, deadline);
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.keeper.shared
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        self.keeper.shared.lock()
+    }
+
+    fn handle(&self, mut locked: Locked<'_>, id: posthole_protocol::StreamId) -> Stream {
+        let stream = Stream::new(&self.keeper, &mut locked, id);
+        locked.settle();
+        stream
+    }
+}
+
+fn ended(locked: &Locked<'_>) -> io::Error {
+    crate::error::closed_error(locked.closed.as_ref())
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let mut locked = self.shared.lock();
+        if let Some(machine) = locked.machine() {
+            machine.close();
+        }
+        locked.settle();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let locked = self.lock();
+        f.debug_struct("Session")
+            .field("id", &locked.machine.id())
+            .field("connected", &locked.connected)
+            .field("closed", &locked.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::carrier::ProxyChoice;
+    use crate::{CloseReason, Options, connect};
+    use std::io::ErrorKind;
+    use std::thread;
+
+    #[test]
+    fn a_panic_under_the_lock_ends_this_session_only() {
+        // Nobody answers at this port; the session tries on.
+        let options = || {
+            Options::new()
+                .proxy(ProxyChoice::None)
+                .wait_for_answer(false)
+        };
+        let broken = connect("http://127.0.0.1:1/", options()).unwrap();
+        let other = connect("http://127.0.0.1:1/", options()).unwrap();
+        let waits = broken.clone();
+        let accepting = thread::spawn(move || waits.accept().map(drop));
+        let shared = broken.shared().clone();
+        let panics = thread::spawn(move || {
+            let _locked = shared.lock();
+            panic!("on purpose");
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(
+            accepting.join().unwrap().unwrap_err().kind(),
+            ErrorKind::NotConnected
+        );
+        assert_eq!(broken.wait_closed(), CloseReason::Aborted);
+        assert!(broken.open().is_err());
+        assert_eq!(other.closed(), None);
+    }
+
+    #[test]
+    fn a_handle_dropped_by_a_panic_ends_no_other_session() {
+        let options = Options::new()
+            .proxy(ProxyChoice::None)
+            .wait_for_answer(false);
+        let session = connect("http://127.0.0.1:1/", options).unwrap();
+        let clone = session.clone();
+        let panics = thread::spawn(move || {
+            // Dropped while the thread unwinds.
+            let _clone = clone;
+            panic!("on purpose");
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(session.closed(), None);
+        session.abort();
+        assert_eq!(session.closed(), Some(CloseReason::Aborted));
+    }
+}

@@ -1,0 +1,595 @@
+//! A stream of a session, for code written for [`std::net::TcpStream`].
+
+use crate::driver::{Locked, State};
+use crate::error::{read_error, write_error};
+use crate::session::Keeper;
+use bytes::Bytes;
+use posthole_protocol::{Read as Got, ReadError, ResetCode, StreamId, WriteError};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar};
+use std::time::{Duration, Instant};
+
+/// How much of what is written is copied at a time. One copy of the application's bytes is made, when the session
+/// takes them; from there on they are shared.
+const PIECE: usize = 64 * 1024;
+
+/// One byte stream of a [`Session`](crate::Session), both ways.
+///
+/// It behaves like a blocking [`TcpStream`](std::net::TcpStream): [`Read`] and [`Write`] (also for `&Stream`), so one
+/// thread may read while another writes; `shutdown`, time-outs and [`try_clone`](Stream::try_clone) mean the same, and
+/// errors have the same kinds:
+///
+/// | what happened | read gives | write gives |
+/// | --- | --- | --- |
+/// | the peer finished its side | `Ok(0)` | - |
+/// | the peer reset the stream | `ConnectionReset` | `BrokenPipe` |
+/// | the peer reads no more | - | `BrokenPipe` |
+/// | this side was shut down | `Ok(0)` | `BrokenPipe` |
+/// | the session was closed here | `NotConnected` | `NotConnected` |
+/// | the session ended otherwise | `ConnectionAborted` | `ConnectionAborted` |
+/// | the time-out passed, or it is non-blocking | `WouldBlock` | `WouldBlock` |
+///
+/// Inside the error is the reason: a [`ReadError`], a [`WriteError`] or a [`SessionEnded`](crate::SessionEnded).
+///
+/// A written byte waits for nobody's `flush`. When the last handle of a stream is dropped, what was written is still
+/// delivered, then the peer reads the end; what the peer goes on writing gets it a `BrokenPipe`. Like a session, the
+/// delivery needs the process to live on: see [`Session::close`](crate::Session::close).
+pub struct Stream {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keeper: Arc<Keeper>,
+    id: StreamId,
+    readable: Arc<Condvar>,
+    writable: Arc<Condvar>,
+    /// In microseconds; 0 is none.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    nonblocking: AtomicBool,
+    nodelay: AtomicBool,
+}
+
+/// What a session keeps of a stream that has handles.
+pub(crate) struct Ends {
+    readable: Arc<Condvar>,
+    writable: Arc<Condvar>,
+    /// Threads that wait.
+    readers: u32,
+    writers: u32,
+    /// Taken from the core by `peek` and not read yet.
+    peeked: Bytes,
+    /// How reading ended. The core says it once and may forget the stream; a handle says it as often as it is asked.
+    read: Option<Result<(), ReadError>>,
+    /// How writing ended.
+    written: Option<WriteError>,
+}
+
+impl Ends {
+    /// Whom to wake when there is something to read.
+    pub(crate) fn reader(&self) -> Option<Arc<Condvar>> {
+        (self.readers > 0).then(|| self.readable.clone())
+    }
+
+    /// Whom to wake when something can be written.
+    pub(crate) fn writer(&self) -> Option<Arc<Condvar>> {
+        (self.writers > 0).then(|| self.writable.clone())
+    }
+
+    pub(crate) fn wake_all(&self) {
+        self.readable.notify_all();
+        self.writable.notify_all();
+    }
+}
+
+/// One try at reading or writing.
+enum Tried<T> {
+    Done(T),
+    Blocked,
+}
+
+impl Stream {
+    /// The handle of a stream that has none yet. `state` is its session's.
+    pub(crate) fn new(keeper: &Arc<Keeper>, state: &mut State, id: StreamId) -> Stream {
+        let readable = Arc::new(Condvar::new());
+        let writable = Arc::new(Condvar::new());
+        let ends = Ends {
+            readable: readable.clone(),
+            writable: writable.clone(),
+            readers: 0,
+            writers: 0,
+            peeked: Bytes::new(),
+            read: None,
+            written: None,
+        };
+        state.streams.insert(id, ends);
+        Stream {
+            inner: Arc::new(Inner {
+                keeper: keeper.clone(),
+                id,
+                readable,
+                writable,
+                read_timeout: AtomicU64::new(0),
+                write_timeout: AtomicU64::new(0),
+                nonblocking: AtomicBool::new(false),
+                nodelay: AtomicBool::new(true),
+            }),
+        }
+    }
+
+    /// The stream's number, the same on both sides.
+    pub fn id(&self) -> StreamId {
+        self.inner.id
+    }
+
+    /// Another handle of the same stream: time-outs and all else are shared, as with sockets.
+    ///
+    /// # Errors
+    /// None; it is a `Result` because a socket's is.
+    pub fn try_clone(&self) -> io::Result<Stream> {
+        Ok(Stream {
+            inner: self.inner.clone(),
+        })
+    }
+
+    /// Ends one or both directions. `Write`: the peer reads the end after what was written. `Read`: reads here give the
+    /// end at once, and the peer's writes fail with `BrokenPipe`.
+    ///
+    /// # Errors
+    /// `NotConnected`, if the session has ended.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let mut locked = self.lock();
+        let ended = locked.closed.clone();
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            locked.finish(self.inner.id);
+        }
+        if matches!(how, Shutdown::Read | Shutdown::Both) {
+            locked.stop(self.inner.id, ResetCode(0));
+            self.inner.readable.notify_all();
+        }
+        locked.settle();
+        match ended {
+            Some(reason) => Err(io::Error::new(
+                ErrorKind::NotConnected,
+                crate::SessionEnded(reason),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the stream up in both directions: the peer's reads fail with `ConnectionReset` once it has not yet been
+    /// told the end, its writes with `BrokenPipe`, and both errors hold `code`. What was not delivered is dropped.
+    pub fn reset(&self, code: u32) {
+        let mut locked = self.lock();
+        locked.reset(self.inner.id, ResetCode(code));
+        self.inner.readable.notify_all();
+        self.inner.writable.notify_all();
+        locked.settle();
+    }
+
+    /// The next bytes, at most `max`, without copying them; empty at the end.
+    ///
+    /// # Errors
+    /// As reading; see [`Stream`].
+    pub fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
+        if max == 0 {
+            return Ok(Bytes::new());
+        }
+        let (locked, bytes) = self.receive(|state, id| state.take(id, max))?;
+        locked.settle();
+        Ok(bytes)
+    }
+
+    /// Writes all of `data` without copying it. A slice that pins a much larger buffer pins it until the peer has
+    /// confirmed it.
+    ///
+    /// # Errors
+    /// As writing; see [`Stream`]. Some of `data` may have been taken.
+    pub fn write_bytes(&self, mut data: Bytes) -> io::Result<()> {
+        while !data.is_empty() {
+            self.send(&mut data)?;
+        }
+        Ok(())
+    }
+
+    /// As [`read`](Read::read), but what is read stays to be read again.
+    ///
+    /// # Errors
+    /// As reading; see [`Stream`].
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let (locked, bytes) = self.receive(|state, id| state.look(id, buf.len()))?;
+        locked.settle();
+        let n = bytes.len().min(buf.len());
+        buf[..n].copy_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    /// How long a read waits at most; `None`: for ever.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a time-out of zero, as sockets have it.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        store(&self.inner.read_timeout, timeout)
+    }
+
+    /// How long a write waits at most; `None`: for ever.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a time-out of zero, as sockets have it.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        store(&self.inner.write_timeout, timeout)
+    }
+
+    /// What was set.
+    ///
+    /// # Errors
+    /// None; it is a `Result` because a socket's is. So with all that follow.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(load(&self.inner.read_timeout))
+    }
+
+    /// What was set.
+    ///
+    /// # Errors
+    /// None.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(load(&self.inner.write_timeout))
+    }
+
+    /// Whether reads and writes that would wait fail with `WouldBlock` instead. There is nothing to poll a stream with;
+    /// this is for code that tries now and then.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.inner.nonblocking.store(nonblocking, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Accepted and remembered: a lone small write leaves at once anyway, and others gather for milliseconds only.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.inner.nodelay.store(nodelay, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What was set; at first `true`.
+    ///
+    /// # Errors
+    /// None.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        Ok(self.inner.nodelay.load(Ordering::Relaxed))
+    }
+
+    /// Always `None`: errors come with the read or write that meets them.
+    ///
+    /// # Errors
+    /// None.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+
+    /// A stream's peer has no address: between stand proxies, and connections come and go.
+    ///
+    /// # Errors
+    /// Always `Unsupported`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::Error::new(
+            ErrorKind::Unsupported,
+            "a stream of a session has no peer address",
+        ))
+    }
+
+    /// See [`peer_addr`](Stream::peer_addr).
+    ///
+    /// # Errors
+    /// Always `Unsupported`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::Error::new(
+            ErrorKind::Unsupported,
+            "a stream of a session has no local address",
+        ))
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        self.inner.keeper.shared.lock()
+    }
+
+    /// Until when a call that begins now may wait; the error: not at all.
+    fn deadline(&self, timeout: &AtomicU64) -> io::Result<Option<Instant>> {
+        if self.inner.nonblocking.load(Ordering::Relaxed) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(load(timeout).and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// Tries until there is something to read.
+    fn receive<T>(
+        &self,
+        mut attempt: impl FnMut(&mut State, StreamId) -> io::Result<Tried<T>>,
+    ) -> io::Result<(Locked<'_>, T)> {
+        let mut locked = self.lock();
+        let mut deadline = None;
+        let mut late = false;
+        loop {
+            match attempt(&mut locked, self.inner.id) {
+                Ok(Tried::Done(done)) => return Ok((locked, done)),
+                Ok(Tried::Blocked) => {}
+                Err(error) => {
+                    // With its end told, the core may have let go of the stream, and have that to say.
+                    locked.settle();
+                    return Err(error);
+                }
+            }
+            if late {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let until = match deadline {
+                Some(until) => until,
+                None => *deadline.insert(self.deadline(&self.inner.read_timeout)?),
+            };
+            locked.ends(self.inner.id, |ends| ends.readers += 1);
+            (locked, late) = locked.wait(&self.inner.readable, until);
+            locked.ends(self.inner.id, |ends| ends.readers -= 1);
+        }
+    }
+
+    /// Writes all of `data`, which is not empty, waiting for room as often as it takes. Gives how much was written
+    /// if something stood in the way of the rest.
+    fn send(&self, data: &mut Bytes) -> io::Result<usize> {
+        let whole = data.len();
+        let mut deadline = None;
+        let mut late = false;
+        let mut locked = self.lock();
+        loop {
+            let before = data.len();
+            let tried = locked.put(self.inner.id, data);
+            if data.is_empty() {
+                locked.settle();
+                return Ok(whole);
+            }
+            let until = match (tried, late, deadline) {
+                (Err(error), ..) => Err(error),
+                (Ok(()), true, _) => Err(ErrorKind::WouldBlock.into()),
+                (Ok(()), false, Some(until)) => Ok(until),
+                (Ok(()), false, None) => self.deadline(&self.inner.write_timeout),
+            };
+            let until = match until {
+                Ok(until) => until,
+                Err(error) => {
+                    locked.settle();
+                    let written = whole - data.len();
+                    return if written > 0 { Ok(written) } else { Err(error) };
+                }
+            };
+            deadline = Some(until);
+            if data.len() < before {
+                // What was taken leaves before this thread waits; meanwhile there may be room again.
+                locked.settle();
+                locked = self.lock();
+                continue;
+            }
+            locked.ends(self.inner.id, |ends| ends.writers += 1);
+            (locked, late) = locked.wait(&self.inner.writable, until);
+            locked.ends(self.inner.id, |ends| ends.writers -= 1);
+        }
+    }
+}
+
+/// What handles do to their stream under the lock.
+impl State {
+    fn ends<T>(&mut self, id: StreamId, change: impl FnOnce(&mut Ends) -> T) -> T {
+        change(
+            self.streams
+                .get_mut(&id)
+                .expect("kept until the stream's last handle is dropped"),
+        )
+    }
+
+    /// The next bytes; empty at the end.
+    fn take(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
+        let peeked = self.ends(id, |ends| {
+            let n = max.min(ends.peeked.len());
+            ends.peeked.split_to(n)
+        });
+        if peeked.is_empty() {
+            self.fetch(id, max)
+        } else {
+            Ok(Tried::Done(peeked))
+        }
+    }
+
+    /// The next bytes, which stay: as many as are here, so that who peeks again sees more.
+    fn look(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
+        let seen = self.ends(id, |ends| ends.peeked.clone());
+        if seen.len() >= max {
+            return Ok(Tried::Done(seen));
+        }
+        let bytes = match self.fetch(id, max - seen.len()) {
+            Ok(Tried::Done(more)) if seen.is_empty() => more,
+            Ok(Tried::Done(more)) => [seen, more].concat().into(),
+            other if seen.is_empty() => return other,
+            Ok(Tried::Blocked) | Err(_) => seen,
+        };
+        self.ends(id, |ends| ends.peeked = bytes.clone());
+        Ok(Tried::Done(bytes))
+    }
+
+    fn fetch(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
+        let got = match self.ends(id, |ends| ends.read) {
+            Some(Ok(())) => Ok(Got::End),
+            Some(Err(error)) => Err(error),
+            None => match self.machine().and_then(|machine| machine.stream(id)) {
+                Some(mut stream) => stream.read(max),
+                // The core forgets a stream after both its ends were told, or a whole session.
+                None => Err(ReadError::Closed),
+            },
+        };
+        match got {
+            Ok(Got::Chunk(bytes)) => Ok(Tried::Done(bytes)),
+            Ok(Got::Blocked) => Ok(Tried::Blocked),
+            Ok(Got::End) => {
+                self.ends(id, |ends| ends.read = Some(Ok(())));
+                Ok(Tried::Done(Bytes::new()))
+            }
+            Err(error) => {
+                self.ends(id, |ends| ends.read = Some(Err(error)));
+                Err(read_error(error, self.closed.as_ref()))
+            }
+        }
+    }
+
+    /// Takes what fits off the front of `data`.
+    fn put(&mut self, id: StreamId, data: &mut Bytes) -> io::Result<()> {
+        let put = match self.ends(id, |ends| ends.written) {
+            Some(error) => Err(error),
+            None => match self.machine().and_then(|machine| machine.stream(id)) {
+                Some(mut stream) => stream.write(data).map(drop),
+                None => Err(WriteError::Closed),
+            },
+        };
+        put.map_err(|error| {
+            self.ends(id, |ends| ends.written = Some(error));
+            write_error(error, self.closed.as_ref())
+        })
+    }
+
+    fn finish(&mut self, id: StreamId) {
+        self.ends(id, |ends| *ends.written.get_or_insert(WriteError::Finished));
+        if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
+            stream.finish();
+        }
+    }
+
+    /// No more is read. To the reader it is the end, as with a socket.
+    fn stop(&mut self, id: StreamId, code: ResetCode) {
+        self.ends(id, |ends| {
+            ends.peeked = Bytes::new();
+            ends.read.get_or_insert(Ok(()));
+        });
+        if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
+            stream.stop(code);
+        }
+    }
+
+    fn reset(&mut self, id: StreamId, code: ResetCode) {
+        self.ends(id, |ends| *ends.written.get_or_insert(WriteError::Finished));
+        if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
+            stream.reset(code);
+        }
+        self.stop(id, code);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let mut locked = self.keeper.shared.lock();
+        locked.finish(self.id);
+        locked.stop(self.id, ResetCode(0));
+        locked.streams.remove(&self.id);
+        locked.settle();
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let (mut locked, first) = self.receive(|state, id| state.take(id, buf.len()))?;
+        // Bytes of several bundles are several pieces: fill the buffer while there are more.
+        let mut more = Vec::new();
+        let mut length = first.len();
+        while !first.is_empty() && length < buf.len() {
+            // An end or an error is kept for the next read.
+            let Ok(Tried::Done(piece)) = locked.take(self.inner.id, buf.len() - length) else {
+                break;
+            };
+            if piece.is_empty() {
+                break;
+            }
+            length += piece.len();
+            more.push(piece);
+        }
+        locked.settle();
+        let mut rest = buf;
+        for piece in std::iter::once(&first).chain(&more) {
+            let (here, after) = rest.split_at_mut(piece.len());
+            here.copy_from_slice(piece);
+            rest = after;
+        }
+        Ok(length)
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let mut piece = Bytes::copy_from_slice(&buf[..buf.len().min(PIECE)]);
+        self.send(&mut piece)
+    }
+
+    /// Nothing to do, as with a socket: what was written is on its way.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("id", &self.inner.id.number())
+            .finish_non_exhaustive()
+    }
+}
+
+fn store(into: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> {
+    let micros = match timeout {
+        None => 0,
+        Some(Duration::ZERO) => {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "a time-out of zero is none",
+            ));
+        }
+        // Less than a microsecond is one.
+        Some(timeout) => u64::try_from(timeout.as_micros())
+            .unwrap_or(u64::MAX)
+            .max(1),
+    };
+    into.store(micros, Ordering::Relaxed);
+    Ok(())
+}
+
+fn load(from: &AtomicU64) -> Option<Duration> {
+    match from.load(Ordering::Relaxed) {
+        0 => None,
+        micros => Some(Duration::from_micros(micros)),
+    }
+}
