@@ -323,6 +323,7 @@ impl Session {
             .unwrap_or(0);
         self.ending
             .want(code, String::from(reason.get(..end).unwrap_or("")), None);
+        self.streams.end_writing();
     }
 
     /// The peer broke a rule: say so once, and that is the end.
