@@ -66,7 +66,6 @@ struct Faults {
 }
 
 struct World {
-    seed: u64,
     rng: Rng,
     now: u64,
     delay: u64,
@@ -160,7 +159,6 @@ impl World {
             Vec::new()
         };
         World {
-            seed,
             now: start,
             delay,
             faults,
@@ -764,7 +762,11 @@ fn random_session(seed: u64) {
             let until = w.now + w.rng.below(20 * MS);
             w.run(until);
         }
-        if w.rng.chance(1) && w.client.answered && !w.server.as_ref().unwrap().is_over() {
+        if w.rng.chance(1)
+            && w.server
+                .as_ref()
+                .is_some_and(|s| s.is_connected() && !s.is_over())
+        {
             w.now += w.rng.below(3600 * SEC);
         }
     }
@@ -779,7 +781,9 @@ fn random_session(seed: u64) {
     } else {
         w.faults = Faults::default();
         note!(w, "--- heals");
-        let until = w.now + 200 * SEC;
+        // A classic server says one thing per wait.
+        let classic = w.client.session.config.classic || w.config.classic;
+        let until = w.now + if classic { 4000 * SEC } else { 200 * SEC };
         w.settle(until);
         for (key, flow) in &w.flows {
             let out = flow.reset || flow.stopped;
@@ -812,10 +816,11 @@ fn random_session(seed: u64) {
                 }
             }
         }
-        let until = w.now + 100 * SEC;
+        let known = w.known.clone();
+        let until = w.now + if classic { 1000 * SEC } else { 100 * SEC };
         w.settle(until);
         for side in [0, 1] {
-            for id in w.known[side].clone() {
+            for id in known[side].clone() {
                 assert!(
                     w.stream(side, id).is_none(),
                     "side {side} keeps {id}: {:?} {:?}",

@@ -148,6 +148,7 @@ impl Server {
     /// Whoever sent the request has gone, or its response could not be written: what that answer carried goes again.
     pub fn feed_hangup(&mut self, now: Instant, request: RequestId) {
         self.advance(now);
+        self.outgoing.retain(|response| response.request != request);
         if let Some(exchange) = self.exchanges.on_hangup(request) {
             self.on_lost(exchange);
         }
@@ -424,6 +425,10 @@ impl Server {
     pub(crate) fn check(&self) {
         self.session.streams.check();
         self.session.outbox.check();
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.session.is_connected()
     }
 
     pub(crate) fn next_number(&self) -> u64 {
