@@ -89,6 +89,50 @@ fn ping_pongs() {
     });
 }
 
+/// Threads of this process, and how often they have gone to sleep so far.
+fn threads() -> (usize, u64) {
+    let mut sleeps = 0;
+    let mut threads = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let count = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sleeps += count
+            .and_then(|n| n.trim().parse::<u64>().ok())
+            .unwrap_or(0);
+        threads += 1;
+    }
+    (threads, sleeps)
+}
+
+#[test]
+#[ignore = "measures"]
+fn idle_sessions() {
+    bounded(|| {
+        let (alone, _) = threads();
+        let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+        // Until what belongs to the beginning is over, and idle lanes have ended.
+        thread::sleep(Duration::from_secs(8));
+        let ((threads_before, sleeps), cpu) = (threads(), processor());
+        let exchanges = |pairs: &[Pair]| {
+            pairs
+                .iter()
+                .map(|p| p.client.stats().exchanges)
+                .sum::<u64>()
+        };
+        let before = exchanges(&pairs);
+        thread::sleep(Duration::from_secs(20));
+        println!(
+            "20 idle sessions for 20 s, both ends: {} threads, {} wakes, {} exchanges, {:.2} s of processor",
+            threads_before - alone,
+            threads().1 - sleeps,
+            exchanges(&pairs) - before,
+            processor() - cpu,
+        );
+    });
+}
+
 #[test]
 #[ignore = "measures"]
 fn short_streams() {
