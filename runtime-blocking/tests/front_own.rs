@@ -309,6 +309,17 @@ fn a_large_answer_to_a_slow_reader_holds_up_nobody() {
 }
 
 #[test]
+fn a_large_last_answer_is_whole_before_the_end() {
+    let (front, _) = Dummy::start(Mode::Large(20_000_000), Limits::default());
+    let mut stream = connect(&front);
+    stream
+        .write_all(b"POST /p HTTP/1.0\r\nContent-Length: 1\r\n\r\nx")
+        .unwrap();
+    assert_eq!(read_reply(&mut stream).body.len(), 20_000_000);
+    assert_eq!(read_to_end(&mut stream), b"");
+}
+
+#[test]
 fn an_answer_that_is_not_taken_is_a_hangup() {
     let (front, dummy) = Dummy::start(
         Mode::Large(20_000_000),
