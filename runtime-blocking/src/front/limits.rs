@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections open at once; one more is told 503 and closed. 4096: an idle one was measured at 16 KiB, so 64 MiB.
     pub connections: usize,
-    /// Bytes of a request's head, 431 beyond. 16 KiB: twice what nginx and Apache take, so a box refuses first.
+    /// Bytes of a request's head, 431 beyond. 16 KiB, the default of Node.js; heads of ours through boxes are
+    /// below 1 KiB.
     pub head: usize,
     /// From the first byte of a head to its last, 408 beyond. 10 s: Apache's `mod_reqtimeout` begins at 20 s, and a
     /// head of ours is one packet.
