@@ -4,6 +4,7 @@
 
 mod session_support;
 
+use posthole_blocking::connect;
 use session_support::{Pair, bounded, pair, streams};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -183,6 +184,27 @@ fn idle_sessions() {
             exchanges(&pairs) - before,
             processor() - cpu,
         );
+    });
+}
+
+#[test]
+#[ignore = "measures"]
+fn sessions() {
+    bounded(|| {
+        let listener = session_support::listener();
+        let url = session_support::url(&listener);
+        let (mut begins, mut ends) = (Vec::new(), Vec::new());
+        let cpu = processor();
+        for _ in 0..50 {
+            let start = Instant::now();
+            let client = connect(&url, session_support::options()).unwrap();
+            begins.push(start.elapsed());
+            let start = Instant::now();
+            client.close().unwrap();
+            ends.push(start.elapsed());
+        }
+        report("a session's beginning", begins, processor() - cpu, None, 0);
+        report("a session's end", ends, 0.0, None, 0);
     });
 }
 
