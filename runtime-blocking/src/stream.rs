@@ -114,8 +114,9 @@ impl Stream {
         }
     }
 
-    /// Gives the stream up in both directions: the peer's reads fail with `ConnectionReset` once it has not yet been
-    /// told the end, its writes with `BrokenPipe`, and both errors hold `code`. What was not delivered is dropped.
+    /// Gives the stream up in both directions, as a socket's reset does; what was not delivered is dropped. The peer's
+    /// reads fail with `ConnectionReset`, unless it has read the end already, its writes with `BrokenPipe`, and both
+    /// errors hold `code`.
     pub fn reset(&self, code: u32) {
         let mut locked = self.lock();
         locked.reset(self.inner.id, ResetCode(code));
