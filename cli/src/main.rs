@@ -6,6 +6,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use posthole::args::{Cli, Command, Connect, Serve};
 use posthole::connect::Client;
+use posthole::demo::Show;
 use posthole::error::Error;
 use posthole::log::{Usual, say};
 use posthole::serve::{ServeOptions, Server};
@@ -25,7 +26,14 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve(args),
         Command::Connect(args) => connect(&args),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => {
+            let show = if cli.quiet {
+                Show::Table
+            } else {
+                Show::Progress
+            };
+            demo::run(&args, show)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

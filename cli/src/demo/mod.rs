@@ -37,16 +37,26 @@ const TICK: Duration = Duration::from_millis(100);
 /// For the goodbyes at the end.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Whether the line that shows how far it is is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// It is.
+    Progress,
+    /// The table at the end is enough.
+    Table,
+}
+
 /// Runs the demo and prints its table.
 ///
 /// # Errors
 /// It could not be set up, took longer than its limit, was interrupted, or a byte was wrong.
-pub fn run(args: &Demo) -> Result<(), Error> {
+pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
     let stop = Stop::on_signals(Hangup::Untouched)?;
     let watch = Watch {
         stop,
         until: Instant::now() + args.limit,
         limit: args.limit,
+        show: progress,
     };
     let file = File {
         size: args.size,
@@ -124,6 +134,7 @@ struct Watch {
     stop: Stop,
     until: Instant,
     limit: Duration,
+    show: Show,
 }
 
 impl Watch {
@@ -143,7 +154,7 @@ impl Watch {
             .name("file".into())
             .spawn(work)
             .map_err(|e| Error::failed(format!("no thread for the file: {e}")))?;
-        let mut line = Line::new();
+        let mut line = Line::new(self.show == Show::Progress);
         loop {
             line.show(file.size, &progress, counts());
             let ended = done.recv_timeout(TICK);

@@ -16,14 +16,16 @@ const BAR: u64 = 24;
 /// Where the line goes.
 #[derive(Debug)]
 pub(super) struct Line {
+    is_wanted: bool,
     is_terminal: bool,
     began: Instant,
     last: Option<Instant>,
 }
 
 impl Line {
-    pub(super) fn new() -> Line {
+    pub(super) fn new(is_wanted: bool) -> Line {
         Line {
+            is_wanted,
             is_terminal: io::stderr().is_terminal(),
             began: Instant::now(),
             last: None,
@@ -33,7 +35,7 @@ impl Line {
     /// Shows how far it is.
     pub(super) fn show(&mut self, size: u64, progress: &Progress, counts: Counts) {
         let seldom = !self.is_terminal && self.last.is_some_and(|last| last.elapsed() < SELDOM);
-        if seldom {
+        if seldom || !self.is_wanted {
             return;
         }
         self.last = Some(Instant::now());
@@ -51,7 +53,7 @@ impl Line {
 
     /// Takes the line away again where it was rewritten.
     pub(super) fn clear(&self) {
-        if self.is_terminal {
+        if self.is_terminal && self.is_wanted {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
