@@ -100,7 +100,9 @@ impl Default for Config {
 impl Config {
     /// A builder that begins with the defaults.
     pub fn builder() -> ConfigBuilder {
-        ConfigBuilder { config: Config::default() }
+        ConfigBuilder {
+            config: Config::default(),
+        }
     }
 
     /// The source's own schedule: bundles of ten messages, one second until everything stored goes again, a held
@@ -228,22 +230,49 @@ impl ConfigBuilder {
     /// The first inequality that does not hold.
     pub fn build(self) -> Result<Config, ConfigError> {
         let c = self.config;
-        let check = |holds: bool, what: &'static str| if holds { Ok(()) } else { Err(ConfigError(what)) };
+        let check = |holds: bool, what: &'static str| {
+            if holds {
+                Ok(())
+            } else {
+                Err(ConfigError(what))
+            }
+        };
         check((1..=32).contains(&c.requests), "1 <= requests <= 32")?;
-        check(c.hold >= 1 && (c.hold < c.requests || c.requests == 1), "1 <= hold < requests, or requests = 1")?;
+        check(
+            c.hold >= 1 && (c.hold < c.requests || c.requests == 1),
+            "1 <= hold < requests, or requests = 1",
+        )?;
         check(c.wait_first <= c.wait, "wait_first <= wait")?;
-        check(c.grace + c.ack_delay < c.timer_first, "grace + ack_delay < the first re-send timer (1 s)")?;
-        check(c.timer_max < c.patience, "the longest re-send timer (10 s) < patience")?;
+        check(
+            c.grace + c.ack_delay < c.timer_first,
+            "grace + ack_delay < the first re-send timer (1 s)",
+        )?;
+        check(
+            c.timer_max < c.patience,
+            "the longest re-send timer (10 s) < patience",
+        )?;
         check(
             c.idle >= c.give_up + c.wait * 2 + c.wait + c.patience,
             "idle >= give_up + 3 x wait + patience, or a client that may still come back is dropped",
         )?;
-        check((32 * 1024..=16 << 20).contains(&c.body_max), "32 KiB <= body_max <= 16 MiB")?;
-        check((32 * 1024..=c.body_max).contains(&c.body_first), "32 KiB <= body_first <= body_max")?;
-        check((16..=65_536).contains(&c.streams), "16 <= streams <= 65,536")?;
+        check(
+            (32 * 1024..=16 << 20).contains(&c.body_max),
+            "32 KiB <= body_max <= 16 MiB",
+        )?;
+        check(
+            (32 * 1024..=c.body_max).contains(&c.body_first),
+            "32 KiB <= body_first <= body_max",
+        )?;
+        check(
+            (16..=65_536).contains(&c.streams),
+            "16 <= streams <= 65,536",
+        )?;
         check(c.bundle_messages >= 1, "bundle_messages >= 1")?;
         check(c.pool < 1 << 40 && c.send_pool < 1 << 40, "pools < 1 TiB")?;
-        check(c.pool >= 64 * 1024, "pool >= 64 KiB, what a peer may use before it has heard of it")?;
+        check(
+            c.pool >= 64 * 1024,
+            "pool >= 64 KiB, what a peer may use before it has heard of it",
+        )?;
         Ok(c)
     }
 }
@@ -273,7 +302,11 @@ pub struct RouterConfig {
 
 impl Default for RouterConfig {
     fn default() -> RouterConfig {
-        RouterConfig { sessions: 10_000, ended: 10_000, linger: secs(300) }
+        RouterConfig {
+            sessions: 10_000,
+            ended: 10_000,
+            linger: secs(300),
+        }
     }
 }
 
@@ -284,7 +317,13 @@ mod tests {
     #[test]
     fn presets_pass_their_own_checks() {
         assert_eq!(Config::builder().build(), Ok(Config::default()));
-        assert_eq!(ConfigBuilder { config: Config::model() }.build(), Ok(Config::model()));
+        assert_eq!(
+            ConfigBuilder {
+                config: Config::model()
+            }
+            .build(),
+            Ok(Config::model())
+        );
     }
 
     #[test]

@@ -42,10 +42,16 @@ impl fmt::Display for Failure {
             Failure::Connect => f.write_str("no connection could be made"),
             Failure::Cut => f.write_str("the connection ended before the answer"),
             Failure::TimedOut => f.write_str("no answer came in time"),
-            Failure::TooLarge => f.write_str("the request was too large for a box on the way (413)"),
-            Failure::Middlebox { status } => write!(f, "something other than the server answered with {status}"),
+            Failure::TooLarge => {
+                f.write_str("the request was too large for a box on the way (413)")
+            }
+            Failure::Middlebox { status } => {
+                write!(f, "something other than the server answered with {status}")
+            }
             Failure::Credentials => f.write_str("a proxy asks for credentials (407)"),
-            Failure::Refused { status } => write!(f, "something on the way refused the request with {status}"),
+            Failure::Refused { status } => {
+                write!(f, "something on the way refused the request with {status}")
+            }
         }
     }
 }
@@ -100,7 +106,11 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WriteError::Finished => f.write_str("this side of the stream was already finished"),
-            WriteError::Stopped(code) => write!(f, "the peer reads no more from this stream (code {})", code.0),
+            WriteError::Stopped(code) => write!(
+                f,
+                "the peer reads no more from this stream (code {})",
+                code.0
+            ),
             WriteError::Closed => f.write_str("the session has ended"),
         }
     }
@@ -178,7 +188,9 @@ impl fmt::Display for Violation {
             Violation::FinalSize => "contradicted the final size of a stream",
             Violation::Offset => "used an offset beyond 2^62",
             Violation::Acknowledgement => "acknowledged a message that was never sent",
-            Violation::NotUnderstood => "sent a control message that has to be understood and is not",
+            Violation::NotUnderstood => {
+                "sent a control message that has to be understood and is not"
+            }
             Violation::Malformed => "sent a control message that makes no sense",
             Violation::Scattered => "sent a stream in more scattered parts than it may",
         })
@@ -243,21 +255,41 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CloseReason::Local => f.write_str("closed by this side"),
-            CloseReason::Peer { code, reason } if reason.is_empty() => write!(f, "closed by the peer (code {code})"),
-            CloseReason::Peer { code, reason } => write!(f, "closed by the peer (code {code}): {reason}"),
+            CloseReason::Peer { code, reason } if reason.is_empty() => {
+                write!(f, "closed by the peer (code {code})")
+            }
+            CloseReason::Peer { code, reason } => {
+                write!(f, "closed by the peer (code {code}): {reason}")
+            }
             CloseReason::Aborted => f.write_str("aborted by this side"),
             CloseReason::GaveUp { silence, exchanges } => {
-                write!(f, "no answer from the server for {} s, in {exchanges} exchanges", silence.as_secs())
+                write!(
+                    f,
+                    "no answer from the server for {} s, in {exchanges} exchanges",
+                    silence.as_secs()
+                )
             }
-            CloseReason::Idle { silence } => write!(f, "no request from the client for {} s", silence.as_secs()),
-            CloseReason::Gone => f.write_str("the server does not know this session any more (was it restarted?)"),
-            CloseReason::Replaced => f.write_str("the client opened a new session in place of this one"),
+            CloseReason::Idle { silence } => {
+                write!(f, "no request from the client for {} s", silence.as_secs())
+            }
+            CloseReason::Gone => {
+                f.write_str("the server does not know this session any more (was it restarted?)")
+            }
+            CloseReason::Replaced => {
+                f.write_str("the client opened a new session in place of this one")
+            }
             CloseReason::Stalled { unacknowledged } => {
-                write!(f, "closing got no further; {unacknowledged} bytes may not have arrived")
+                write!(
+                    f,
+                    "closing got no further; {unacknowledged} bytes may not have arrived"
+                )
             }
             CloseReason::Violation(v) => write!(f, "the peer {v}"),
             CloseReason::Version { lowest, highest } => {
-                write!(f, "the server speaks versions {lowest} to {highest} of the protocol only")
+                write!(
+                    f,
+                    "the server speaks versions {lowest} to {highest} of the protocol only"
+                )
             }
         }
     }

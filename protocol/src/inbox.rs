@@ -46,12 +46,18 @@ impl Inbox {
     /// than `much` bytes, lest the peer run out of room to send (A1).
     pub(crate) fn owed_at(&self, delay: Duration, much: u64) -> Option<Instant> {
         let since = self.owed_since?;
-        Some(if self.owed_bytes >= much { since } else { since.after(delay) })
+        Some(if self.owed_bytes >= much {
+            since
+        } else {
+            since.after(delay)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init)]
+
     use super::*;
 
     const DELAY: Duration = Duration::from_millis(250);
@@ -61,10 +67,19 @@ mod tests {
         let mut inbox = Inbox::default();
         assert_eq!(inbox.owed_at(DELAY, 100), None);
         assert!(inbox.note(Instant::from_micros(5), 0, 1, 60));
-        assert_eq!(inbox.owed_at(DELAY, 100), Some(Instant::from_micros(250_005)));
+        assert_eq!(
+            inbox.owed_at(DELAY, 100),
+            Some(Instant::from_micros(250_005))
+        );
         assert!(inbox.note(Instant::from_micros(9), 2, 1, 60));
         assert_eq!(inbox.owed_at(DELAY, 100), Some(Instant::from_micros(5)));
-        assert_eq!(inbox.ack(), Ack { next: 1, ranges: [2..3].to_vec() });
+        assert_eq!(
+            inbox.ack(),
+            Ack {
+                next: 1,
+                ranges: [2..3].to_vec()
+            }
+        );
         inbox.on_ack_sent();
         assert_eq!(inbox.owed_at(DELAY, 100), None);
     }

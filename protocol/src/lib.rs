@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod error;
 mod event;
+pub mod http;
 mod id;
 mod inbox;
 mod outbox;
@@ -19,16 +20,17 @@ mod session;
 mod stats;
 mod stream;
 mod time;
-pub mod http;
 pub mod wire;
 
 pub use client::{Client, Request};
-pub use config::{Config, OWN_CREDIT, SMALL_BODY, ConfigBuilder, ConfigError, RouterConfig};
-pub use error::{CloseReason, Failure, OpenError, ReadError, ResetCode, UnknownExchange, Violation, WriteError};
+pub use config::{Config, ConfigBuilder, ConfigError, OWN_CREDIT, RouterConfig, SMALL_BODY};
+pub use core::time::Duration;
+pub use error::{
+    CloseReason, Failure, OpenError, ReadError, ResetCode, UnknownExchange, Violation, WriteError,
+};
 pub use event::{Event, Read};
 pub use id::{ExchangeId, Instance, Nonce, RequestId, SessionId, StreamId};
 pub use server::{Opening, Reject, Response, Route, Router, Server};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use time::Instant;
-pub use core::time::Duration;

@@ -114,20 +114,34 @@ impl Outbox {
     /// adds to the first.
     pub(crate) fn begin(&mut self, exchange: u64, now: Instant) {
         if !self.flights.iter().any(|f| f.exchange == exchange) {
-            self.flights.push(Flight { exchange, numbers: Vec::new(), sent_at: now, bytes: 0, again: 0, late: false });
+            self.flights.push(Flight {
+                exchange,
+                numbers: Vec::new(),
+                sent_at: now,
+                bytes: 0,
+                again: 0,
+                late: false,
+            });
         }
     }
 
     /// Ends what `begin` began: a flight without messages is none.
     pub(crate) fn end(&mut self, exchange: u64) {
-        self.flights.retain(|f| f.exchange != exchange || !f.numbers.is_empty());
+        self.flights
+            .retain(|f| f.exchange != exchange || !f.numbers.is_empty());
     }
 
     /// Gives `content` its number and puts it into the flight of `exchange`.
     pub(crate) fn number(&mut self, exchange: u64, content: Content) -> Message {
         let number = self.next_number();
         self.bytes += payload_len(&content);
-        self.items.push_back(Item { content: content.clone(), acked: false, flying: 0, sent: 0, lost: 0 });
+        self.items.push_back(Item {
+            content: content.clone(),
+            acked: false,
+            flying: 0,
+            sent: 0,
+            lost: 0,
+        });
         self.board(exchange, number);
         Message { number, content }
     }
@@ -135,7 +149,10 @@ impl Outbox {
     /// The lowest message that is due again and costs at most `room` bytes, put into the flight of `exchange`.
     pub(crate) fn take(&mut self, exchange: u64, now: Instant, room: usize) -> Option<Message> {
         let number = *self.due.iter().find(|(_, at)| **at <= now)?.0;
-        let message = Message { number, content: self.item(number)?.content.clone() };
+        let message = Message {
+            number,
+            content: self.item(number)?.content.clone(),
+        };
         if message.cost() > room {
             return None;
         }
@@ -145,11 +162,15 @@ impl Outbox {
     }
 
     fn board(&mut self, exchange: u64, number: u64) {
-        let Some(item) = self.items.get_mut((number - self.base) as usize) else { return };
+        let Some(item) = self.items.get_mut((number - self.base) as usize) else {
+            return;
+        };
         item.flying = item.flying.saturating_add(1);
         let (bytes, again) = (payload_len(&item.content), item.sent.min(255) as u8);
         item.sent = item.sent.saturating_add(1);
-        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else { return };
+        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
+            return;
+        };
         flight.bytes += bytes;
         flight.again = flight.again.max(again);
         match flight.numbers.last_mut() {
@@ -164,14 +185,20 @@ impl Outbox {
 
     /// Forgets what has arrived; `tell` hears of every message of a stream that was not known to have arrived.
     /// Says whether anything was new.
-    pub(crate) fn on_ack(&mut self, ack: &Ack, mut tell: impl FnMut(Delivered)) -> Result<bool, Violation> {
+    pub(crate) fn on_ack(
+        &mut self,
+        ack: &Ack,
+        mut tell: impl FnMut(Delivered),
+    ) -> Result<bool, Violation> {
         let end = self.next_number();
         if ack.next > end || ack.ranges.last().is_some_and(|r| r.end > end) {
             return Err(Violation::Acknowledgement);
         }
         let mut news = false;
         while self.base < ack.next {
-            let Some(item) = self.items.pop_front() else { break };
+            let Some(item) = self.items.pop_front() else {
+                break;
+            };
             self.base += 1;
             if !item.acked {
                 news = true;
@@ -199,8 +226,13 @@ impl Outbox {
         }
         if news {
             let (base, items) = (self.base, &self.items);
-            let open = |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
-            self.flights.retain(|f| f.numbers.iter().any(|r| r.start.max(base) < r.end && r.clone().any(open)));
+            let open =
+                |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
+            self.flights.retain(|f| {
+                f.numbers
+                    .iter()
+                    .any(|r| r.start.max(base) < r.end && r.clone().any(open))
+            });
         }
         Ok(news)
     }
@@ -208,10 +240,16 @@ impl Outbox {
     /// Nothing of this exchange can arrive any more: what only it carried goes again, at once the first time, then
     /// after `pace` doubling with every loss up to `pace_max` (A17).
     pub(crate) fn lost(&mut self, exchange: u64, now: Instant, pace: Duration, pace_max: Duration) {
-        let Some(at) = self.flights.iter().position(|f| f.exchange == exchange) else { return };
+        let Some(at) = self.flights.iter().position(|f| f.exchange == exchange) else {
+            return;
+        };
         for number in self.flights.swap_remove(at).numbers.into_iter().flatten() {
-            let Some(index) = number.checked_sub(self.base) else { continue };
-            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else { continue };
+            let Some(index) = number.checked_sub(self.base) else {
+                continue;
+            };
+            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else {
+                continue;
+            };
             item.flying = item.flying.saturating_sub(1);
             item.lost = item.lost.saturating_add(1);
             if item.flying == 0 {
@@ -224,11 +262,17 @@ impl Outbox {
 
     /// This exchange is slower than it should be: what it carries may go in another one, too.
     pub(crate) fn late(&mut self, exchange: u64, now: Instant) {
-        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else { return };
+        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
+            return;
+        };
         flight.late = true;
         for number in flight.numbers.iter().cloned().flatten() {
-            let Some(index) = number.checked_sub(self.base) else { continue };
-            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else { continue };
+            let Some(index) = number.checked_sub(self.base) else {
+                continue;
+            };
+            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else {
+                continue;
+            };
             if item.flying < MAX_COPIES && item.sent < MAX_SENT.saturating_add(item.lost) {
                 self.due.entry(number).or_insert(now);
             }
@@ -258,14 +302,22 @@ impl Outbox {
 
     /// Whether the first message that may go again by the time it is due costs at most `room` bytes.
     pub(crate) fn fits(&self, now: Instant, room: usize) -> bool {
-        let first = self.due.iter().find(|(_, at)| **at <= now).or_else(|| self.due.iter().min_by_key(|(_, at)| **at));
-        first.and_then(|(n, _)| self.item(*n)).is_some_and(|i| payload_len(&i.content) as usize + CONTROL_COST <= room)
+        let first = self
+            .due
+            .iter()
+            .find(|(_, at)| **at <= now)
+            .or_else(|| self.due.iter().min_by_key(|(_, at)| **at));
+        first
+            .and_then(|(n, _)| self.item(*n))
+            .is_some_and(|i| payload_len(&i.content) as usize + CONTROL_COST <= room)
     }
 
     /// About how many bytes are due again by now.
     pub(crate) fn due_bytes(&self, now: Instant) -> u64 {
         let due = self.due.iter().filter(|(_, at)| **at <= now).take(64);
-        due.filter_map(|(n, _)| self.item(*n)).map(|i| payload_len(&i.content)).sum()
+        due.filter_map(|(n, _)| self.item(*n))
+            .map(|i| payload_len(&i.content))
+            .sum()
     }
 
     /// The stream was reset: its data need not arrive any more, only its numbers (A26).
@@ -281,7 +333,10 @@ impl Outbox {
     /// Drops everything: the session is over, nothing need arrive any more.
     pub(crate) fn clear(&mut self) {
         let base = self.next_number();
-        *self = Outbox { base, ..Outbox::default() };
+        *self = Outbox {
+            base,
+            ..Outbox::default()
+        };
     }
 }
 
@@ -295,14 +350,25 @@ fn payload_len(content: &Content) -> u64 {
 fn delivered(content: &Content) -> Option<Delivered> {
     use crate::wire::Control;
     match content {
-        Content::Data { stream, payload, fin, .. } => Some(Delivered {
+        Content::Data {
+            stream,
+            payload,
+            fin,
+            ..
+        } => Some(Delivered {
             stream: *stream,
             bytes: payload.len() as u64,
-            what: if *fin { DeliveredWhat::Fin } else { DeliveredWhat::Data },
+            what: if *fin {
+                DeliveredWhat::Fin
+            } else {
+                DeliveredWhat::Data
+            },
         }),
-        Content::Control(Control::Reset { stream, .. }) => {
-            Some(Delivered { stream: *stream, bytes: 0, what: DeliveredWhat::Reset })
-        }
+        Content::Control(Control::Reset { stream, .. }) => Some(Delivered {
+            stream: *stream,
+            bytes: 0,
+            what: DeliveredWhat::Reset,
+        }),
         Content::Void | Content::Control(_) => None,
     }
 }

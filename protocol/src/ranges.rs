@@ -20,7 +20,11 @@ impl Ranges {
     }
 
     pub(crate) fn contains(&self, range: &Range<u64>) -> bool {
-        range.end <= self.next || self.above.iter().any(|r| r.start <= range.start && range.end <= r.end)
+        range.end <= self.next
+            || self
+                .above
+                .iter()
+                .any(|r| r.start <= range.start && range.end <= r.end)
     }
 
     /// Adds `range`. `false`, and nothing changed, if that would make one range more than are kept (§4.3).
@@ -54,7 +58,10 @@ impl Ranges {
     }
 
     pub(crate) fn ack(&self) -> Ack {
-        Ack { next: self.next, ranges: self.above.clone() }
+        Ack {
+            next: self.next,
+            ranges: self.above.clone(),
+        }
     }
 }
 
@@ -65,7 +72,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn numbers(set: &Ranges) -> BTreeSet<u64> {
-        (0..set.next).chain(set.above.iter().cloned().flatten()).collect()
+        (0..set.next)
+            .chain(set.above.iter().cloned().flatten())
+            .collect()
     }
 
     fn check_invariants(set: &Ranges) {

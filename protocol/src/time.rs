@@ -26,7 +26,9 @@ impl Instant {
 
     /// The moment `by` later, or `None` where that is beyond what can be said.
     pub fn checked_add(self, by: Duration) -> Option<Instant> {
-        self.0.checked_add(u64::try_from(by.as_micros()).ok()?).map(Instant)
+        self.0
+            .checked_add(u64::try_from(by.as_micros()).ok()?)
+            .map(Instant)
     }
 
     /// How long after `earlier` this is; zero if it is not after it.

@@ -1,8 +1,8 @@
 //! What an answer tells (S7, S8; PROTOCOL §5.6, §7, §8.3).
 
+use super::Client;
 use super::exchanges::Exchange;
 use super::path::Sample;
-use super::Client;
 use crate::config::SMALL_BODY;
 use crate::error::CloseReason;
 use crate::id::Instance;
@@ -16,7 +16,9 @@ impl Client {
         let size = body.len();
         self.stats.bytes_in += size as u64;
         let (mut answered, mut news, mut held_for) = (false, false, Duration::ZERO);
-        while let Some(bundle) = decode::<AnswerPrefix>(&mut body, &self.session.id, Some(entry.number)) {
+        while let Some(bundle) =
+            decode::<AnswerPrefix>(&mut body, &self.session.id, Some(entry.number))
+        {
             match bundle {
                 Ok(Bundle::Session(decoded)) => {
                     held_for = Duration::from_micros(decoded.prefix.held_for);
@@ -48,7 +50,12 @@ impl Client {
         self.settle(entry.number);
         self.learn(entry, size, held_for);
         self.on_early(entry, held_for, news);
-        if self.session.ending.is_received() && self.session.ending.is_acknowledged(self.session.outbox.base()) {
+        if self.session.ending.is_received()
+            && self
+                .session
+                .ending
+                .is_acknowledged(self.session.outbox.base())
+        {
             let reason = self.session.ending.reason();
             self.session.end(reason);
         }
@@ -56,7 +63,12 @@ impl Client {
 
     /// Takes in one bundle; says whether there was anything in it.
     fn on_bundle(&mut self, entry: &Exchange, decoded: Decoded<AnswerPrefix>, size: usize) -> bool {
-        let Decoded { bundle, prefix, messages, .. } = decoded;
+        let Decoded {
+            bundle,
+            prefix,
+            messages,
+            ..
+        } = decoded;
         if !self.answered {
             self.answered = true;
             self.session.on_connected();
@@ -65,13 +77,17 @@ impl Client {
             self.session.on_params(params);
             self.server = params.instance.or(self.server);
         }
-        let arrived = match self.session.on_bundle(bundle, &prefix.ack, prefix.credit, messages, size) {
-            Ok(arrived) => arrived,
-            Err(violation) => {
-                self.session.on_violation(violation);
-                return true;
-            }
-        };
+        let arrived =
+            match self
+                .session
+                .on_bundle(bundle, &prefix.ack, prefix.credit, messages, size)
+            {
+                Ok(arrived) => arrived,
+                Err(violation) => {
+                    self.session.on_violation(violation);
+                    return true;
+                }
+            };
         if arrived.news {
             self.last_byte = self.session.now;
         }
@@ -80,7 +96,11 @@ impl Client {
             self.nonce = prefix.nonce;
             self.hint = prefix.backlog;
             let now = self.session.now;
-            for open in self.exchanges.iter_mut().filter(|e| e.number != entry.number) {
+            for open in self
+                .exchanges
+                .iter_mut()
+                .filter(|e| e.number != entry.number)
+            {
                 let held = prefix.held.contains(&open.number);
                 // What it holds has moved all its bytes.
                 open.bulk &= !held;
@@ -131,7 +151,10 @@ impl Client {
                 let closing = self.session.ending.is_sent();
                 self.session.end(match (delivered, closing) {
                     (true, true) => self.session.ending.reason(),
-                    (true, false) => CloseReason::Peer { code: 0, reason: Default::default() },
+                    (true, false) => CloseReason::Peer {
+                        code: 0,
+                        reason: Default::default(),
+                    },
                     (false, _) => CloseReason::Gone,
                 });
             }
@@ -141,7 +164,8 @@ impl Client {
             }
             Refusal::Busy(millis) => {
                 self.on_lost(exchange);
-                self.fails.on_busy(now, Duration::from_millis(millis.min(60_000)));
+                self.fails
+                    .on_busy(now, Duration::from_millis(millis.min(60_000)));
             }
             Refusal::Unreadable | Refusal::Version(..) => self.on_lost(exchange),
         }
@@ -151,13 +175,20 @@ impl Client {
     /// repeated for a while (A13).
     fn on_gone(&mut self, exchange: u64, instance: Instance) {
         let only_close = self.session.ending.is_sent()
-            && self.session.ending.is_all_that_is_left(self.session.outbox.base(), self.session.outbox.next_number());
+            && self.session.ending.is_all_that_is_left(
+                self.session.outbox.base(),
+                self.session.outbox.next_number(),
+            );
         if only_close {
             self.session.end(self.session.ending.reason());
             return;
         }
         self.on_lost(exchange);
-        if self.server == Some(instance) || self.fails.has_been_gone(self.session.now, &self.session.config) {
+        if self.server == Some(instance)
+            || self
+                .fails
+                .has_been_gone(self.session.now, &self.session.config)
+        {
             self.session.end(CloseReason::Gone);
         }
     }

@@ -36,7 +36,10 @@ impl Fails {
         if exchange >= self.round {
             self.streak = self.streak.saturating_add(1);
             self.round = next;
-            self.wait(now, backoff(self.streak - 1, config.retry_first, config.retry_max));
+            self.wait(
+                now,
+                backoff(self.streak - 1, config.retry_first, config.retry_max),
+            );
         }
     }
 
@@ -51,7 +54,10 @@ impl Fails {
 
     /// An answer came.
     pub(crate) fn on_answer(&mut self) {
-        *self = Fails { round: self.round, ..Fails::default() };
+        *self = Fails {
+            round: self.round,
+            ..Fails::default()
+        };
     }
 
     /// `now` jumped over a deadline, as after a sleep: the clock begins again (A19).
@@ -72,12 +78,17 @@ impl Fails {
 
     /// When to give up, unless an answer comes before.
     pub(crate) fn give_up_at(&self, config: &Config) -> Option<Instant> {
-        let since = self.since.filter(|_| self.count >= config.give_up_exchanges)?;
+        let since = self
+            .since
+            .filter(|_| self.count >= config.give_up_exchanges)?;
         Some(since.after(config.give_up))
     }
 
     /// For how long, and in how many exchanges, no answer has come.
     pub(crate) fn silence(&self, now: Instant) -> (Duration, u32) {
-        (self.since.map_or(Duration::ZERO, |t| now.since(t)), self.count)
+        (
+            self.since.map_or(Duration::ZERO, |t| now.since(t)),
+            self.count,
+        )
     }
 }

@@ -96,7 +96,10 @@ impl Client {
     /// A new session that takes the place of `old`, of which the server may not have noticed that its client has gone
     /// (A24). Whoever knows the id has proved that it was theirs.
     pub fn replacing(config: Config, id: SessionId, old: SessionId, now: Instant) -> Client {
-        Client { replaces: Some(old), ..Client::new(config, id, now) }
+        Client {
+            replaces: Some(old),
+            ..Client::new(config, id, now)
+        }
     }
 
     /// The session's secret id.
@@ -116,8 +119,17 @@ impl Client {
     ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
-    pub fn feed_response(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) -> Result<(), UnknownExchange> {
-        let entry = self.exchanges.get(exchange.0).ok_or(UnknownExchange)?.clone();
+    pub fn feed_response(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        body: Bytes,
+    ) -> Result<(), UnknownExchange> {
+        let entry = self
+            .exchanges
+            .get(exchange.0)
+            .ok_or(UnknownExchange)?
+            .clone();
         self.advance(now);
         if !self.session.is_over() {
             self.on_response(&entry, body);
@@ -152,7 +164,11 @@ impl Client {
     ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
-    pub fn feed_progress(&mut self, now: Instant, exchange: ExchangeId) -> Result<(), UnknownExchange> {
+    pub fn feed_progress(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+    ) -> Result<(), UnknownExchange> {
         self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
         self.advance(now);
         let now = self.session.now;
@@ -183,19 +199,33 @@ impl Client {
         let number = self.exchanges.next();
         let mut prefix = self.prefix(&plan);
         let room = plan.room.bytes.saturating_sub(prefix.cost() + 16);
-        let messages = self.session.fill(number, sent_at, crate::session::Room { bytes: room, ..plan.room });
+        let messages = self.session.fill(
+            number,
+            sent_at,
+            crate::session::Room {
+                bytes: room,
+                ..plan.room
+            },
+        );
         prefix.backlog = self.session.backlog();
         let bundle = self.session.next_bundle();
         let body = encode(&self.session.id, number, bundle, &prefix, &messages);
 
         let full = body.len() * 4 >= self.path.body_up() * 3;
         let transfer = self.path.transfer(body.len() as u64);
-        let patience = if plan.probe { self.timer(0, 0) * 2 } else { plan.wait + self.session.config.patience };
+        let patience = if plan.probe {
+            self.timer(0, 0) * 2
+        } else {
+            plan.wait + self.session.config.patience
+        };
         let patience = patience + transfer;
         self.stats.exchanges += 1;
         self.stats.bytes_out += body.len() as u64;
         self.stats.messages += messages.len() as u64;
-        self.stats.resent += messages.iter().filter(|m| m.number < self.stats.next).count() as u64;
+        self.stats.resent += messages
+            .iter()
+            .filter(|m| m.number < self.stats.next)
+            .count() as u64;
         self.stats.next = self.session.outbox.next_number();
         if !messages.is_empty() {
             self.last_byte = sent_at;
@@ -217,7 +247,11 @@ impl Client {
             probe: plan.probe,
             doubted: None,
         });
-        Some(Request { exchange: ExchangeId(number), body, patience })
+        Some(Request {
+            exchange: ExchangeId(number),
+            body,
+            patience,
+        })
     }
 
     fn prefix(&self, plan: &schedule::Plan) -> RequestPrefix {
@@ -240,7 +274,11 @@ impl Client {
             open: self.exchanges.list(),
             hold: self.hold() as u64,
             wait: u64::try_from(plan.wait.as_millis()).unwrap_or(0),
-            answer_max: if plan.probe { SMALL_BODY } else { self.path.body_down() } as u64,
+            answer_max: if plan.probe {
+                SMALL_BODY
+            } else {
+                self.path.body_down()
+            } as u64,
             backlog: 0,
         }
     }

@@ -62,9 +62,17 @@ pub(crate) struct Sample {
 
 impl Path {
     pub(crate) fn new(config: &Config) -> Path {
-        let direction = Direction { target: config.body_first, limit: config.body_max, rate: 0 };
+        let direction = Direction {
+            target: config.body_first,
+            limit: config.body_max,
+            rate: 0,
+        };
         Path {
-            trips: RoundTrips { smoothed: 0, varied: 0, known: false },
+            trips: RoundTrips {
+                smoothed: 0,
+                varied: 0,
+                known: false,
+            },
             up: direction.clone(),
             down: direction,
             requests: config.requests.min(2),
@@ -90,7 +98,13 @@ impl Path {
     }
 
     /// The re-send timer for an exchange with `bytes` of messages that were sent `again` so often before (§5.4).
-    pub(crate) fn timer(&self, config: &Config, peer_ack_delay: Duration, bytes: u64, again: u8) -> Duration {
+    pub(crate) fn timer(
+        &self,
+        config: &Config,
+        peer_ack_delay: Duration,
+        bytes: u64,
+        again: u8,
+    ) -> Duration {
         let base = if self.trips.known {
             Duration::from_micros(self.trips.smoothed + 4 * self.trips.varied) + peer_ack_delay
         } else {
@@ -100,13 +114,18 @@ impl Path {
             return config.timer_first;
         }
         let base = base.clamp(config.timer_min + peer_ack_delay, config.timer_max);
-        let doubled = base.saturating_mul(1 << u32::from(again).min(8)).min(config.timer_max.max(base));
+        let doubled = base
+            .saturating_mul(1 << u32::from(again).min(8))
+            .min(config.timer_max.max(base));
         doubled + self.transfer(bytes)
     }
 
     /// How long `bytes` may take beside the round trip, either way, with room for half the rate.
     pub(crate) fn transfer(&self, bytes: u64) -> Duration {
-        let known = [self.up.rate, self.down.rate].into_iter().filter(|r| *r > 0).min();
+        let known = [self.up.rate, self.down.rate]
+            .into_iter()
+            .filter(|r| *r > 0)
+            .min();
         let rate = known.map_or(SLOW, |r| (r / 2).max(1024));
         Duration::from_micros(bytes.saturating_mul(1_000_000) / rate).min(Duration::from_secs(120))
     }
@@ -117,13 +136,19 @@ impl Path {
             return;
         }
         if sample.small {
-            self.trips.sample(u64::try_from(sample.net.as_micros()).unwrap_or(u64::MAX));
+            self.trips
+                .sample(u64::try_from(sample.net.as_micros()).unwrap_or(u64::MAX));
         }
         let trip = Duration::from_micros(self.trips.smoothed);
         let short = sample.net <= trip.max(Duration::from_micros(100)) * LONG_ENOUGH;
-        self.up.sample(sample.up, sample.net, trip, sample.up_full && short);
-        self.down.sample(sample.down, sample.net, trip, sample.down_full && short);
-        if (sample.up_full || sample.down_full) && self.requests < config.requests && config.requests > 2 {
+        self.up
+            .sample(sample.up, sample.net, trip, sample.up_full && short);
+        self.down
+            .sample(sample.down, sample.net, trip, sample.down_full && short);
+        if (sample.up_full || sample.down_full)
+            && self.requests < config.requests
+            && config.requests > 2
+        {
             self.requests += 1;
         }
     }
@@ -150,7 +175,11 @@ impl RoundTrips {
             self.varied = (3 * self.varied + self.smoothed.abs_diff(micros)) / 4;
             self.smoothed = (7 * self.smoothed + micros) / 8;
         } else {
-            *self = RoundTrips { smoothed: micros, varied: micros / 2, known: true };
+            *self = RoundTrips {
+                smoothed: micros,
+                varied: micros / 2,
+                known: true,
+            };
         }
     }
 }
@@ -160,14 +189,24 @@ impl Direction {
         if bytes < BODY_MIN as usize / 2 {
             return;
         }
-        let micros = took.saturating_sub(trip).max(Duration::from_micros(50)).as_micros() as u64;
+        let micros = took
+            .saturating_sub(trip)
+            .max(Duration::from_micros(50))
+            .as_micros() as u64;
         let rate = (bytes as u64).saturating_mul(1_000_000) / micros;
-        self.rate = if self.rate == 0 { rate } else { (self.rate * (RATE_SAMPLES - 1) + rate) / RATE_SAMPLES };
+        self.rate = if self.rate == 0 {
+            rate
+        } else {
+            (self.rate * (RATE_SAMPLES - 1) + rate) / RATE_SAMPLES
+        };
         if grow {
             self.target = self.target.saturating_mul(2);
         }
         // Half a second's worth, lest a keystroke wait longer for the wire.
-        let most = u32::try_from(self.rate / 2).unwrap_or(u32::MAX).max(BODY_MIN).min(self.limit);
+        let most = u32::try_from(self.rate / 2)
+            .unwrap_or(u32::MAX)
+            .max(BODY_MIN)
+            .min(self.limit);
         self.target = self.target.min(most);
     }
 }
@@ -184,12 +223,29 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn full(net: Duration, up: usize) -> Sample {
-        Sample { net, up, down: 100, up_full: true, down_full: false, small: false }
+        Sample {
+            net,
+            up,
+            down: 100,
+            up_full: true,
+            down_full: false,
+            small: false,
+        }
     }
 
     fn trips(path: &mut Path, config: &Config, net: Duration) {
         for _ in 0..40 {
-            path.on_answer(config, Sample { net, up: 100, down: 100, up_full: false, down_full: false, small: true });
+            path.on_answer(
+                config,
+                Sample {
+                    net,
+                    up: 100,
+                    down: 100,
+                    up_full: false,
+                    down_full: false,
+                    small: true,
+                },
+            );
         }
     }
 
@@ -202,7 +258,10 @@ mod tests {
             sizes.push(path.body_up());
             path.on_answer(&config, full(105 * MS, path.body_up()));
         }
-        assert_eq!(sizes, [65_536, 131_072, 262_144, 524_288, 1_000_000, 1_000_000]);
+        assert_eq!(
+            sizes,
+            [65_536, 131_072, 262_144, 524_288, 1_000_000, 1_000_000]
+        );
         assert_eq!(path.requests(), 8);
     }
 

@@ -34,13 +34,31 @@ impl Client {
         if self.fails.is_probing() {
             return self.probe();
         }
-        let bulk_room = Room { bytes: self.path.body_up().min(self.session.config.body_max()), small: false };
-        let small_room = Room { bytes: SMALL_BODY, small: true };
-        let room = if self.exchanges.bulk() < self.bulk_slots() { bulk_room } else { small_room };
-        let speak = if self.echo_due { Some(now) } else { self.speak_at(room) };
+        let bulk_room = Room {
+            bytes: self.path.body_up().min(self.session.config.body_max()),
+            small: false,
+        };
+        let small_room = Room {
+            bytes: SMALL_BODY,
+            small: true,
+        };
+        let room = if self.exchanges.bulk() < self.bulk_slots() {
+            bulk_room
+        } else {
+            small_room
+        };
+        let speak = if self.echo_due {
+            Some(now)
+        } else {
+            self.speak_at(room)
+        };
         let at = [speak, self.poll_at()].into_iter().flatten().min();
         match at {
-            Some(at) if at <= now => Ok(Plan { room, wait: self.wait(), probe: false }),
+            Some(at) if at <= now => Ok(Plan {
+                room,
+                wait: self.wait(),
+                probe: false,
+            }),
             later => Err(later),
         }
     }
@@ -50,7 +68,14 @@ impl Client {
         if self.exchanges.iter().any(|e| e.probe) {
             return Err(None);
         }
-        Ok(Plan { room: Room { bytes: SMALL_BODY, small: false }, wait: Duration::ZERO, probe: true })
+        Ok(Plan {
+            room: Room {
+                bytes: SMALL_BODY,
+                small: false,
+            },
+            wait: Duration::ZERO,
+            probe: true,
+        })
     }
 
     fn speak_at(&self, room: Room) -> Option<Instant> {
@@ -64,9 +89,13 @@ impl Client {
     /// goes with what is new; (c) a response.
     fn classic_speak_at(&self, room: Room) -> Option<Instant> {
         let (session, now) = (&self.session, self.session.now);
-        let again = session.outbox.due_at().filter(|_| session.outbox.fits(now, room.bytes));
+        let again = session
+            .outbox
+            .due_at()
+            .filter(|_| session.outbox.fits(now, room.bytes));
         let new = session.streams.sendable() > 0;
-        let many = session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
+        let many =
+            session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
         let data = new.then(|| {
             if many || self.responded || self.exchanges.is_empty() {
                 now
@@ -74,7 +103,15 @@ impl Client {
                 self.last_sent.after(session.config.timer_first).max(now)
             }
         });
-        let other = session.speak_at(u64::MAX, Room { bytes: room.bytes, small: true }).filter(|_| !new);
+        let other = session
+            .speak_at(
+                u64::MAX,
+                Room {
+                    bytes: room.bytes,
+                    small: true,
+                },
+            )
+            .filter(|_| !new);
         [again, data, other].into_iter().flatten().min()
     }
 
@@ -86,15 +123,30 @@ impl Client {
             // Empty answers before their time, twice in a row: something answers at once whatever is asked (A11).
             return Some(match self.early {
                 0 | 1 => now,
-                n => self.early_at.after(backoff(n - 1, self.session.config.poll_backoff, Duration::from_secs(2))),
+                n => self.early_at.after(backoff(
+                    n - 1,
+                    self.session.config.poll_backoff,
+                    Duration::from_secs(2),
+                )),
             });
         }
-        let polls = self.exchanges.iter().filter(|e| !e.bulk && now < self.poll_ends(e)).count();
-        if polls >= self.hold() || open + 1 >= self.requests() && polls > 0 || (self.held_less && self.hint == 0) {
+        let polls = self
+            .exchanges
+            .iter()
+            .filter(|e| !e.bulk && now < self.poll_ends(e))
+            .count();
+        if polls >= self.hold()
+            || open + 1 >= self.requests() && polls > 0
+            || (self.held_less && self.hint == 0)
+        {
             return None;
         }
         // One slot stays free for a keystroke, and one is enough to hear of more.
-        if polls > 0 || open + 1 < self.requests() { Some(now) } else { None }
+        if polls > 0 || open + 1 < self.requests() {
+            Some(now)
+        } else {
+            None
+        }
     }
 
     /// Until when an exchange counts as one through which the server can speak.
@@ -136,14 +188,21 @@ impl Client {
     }
 
     pub(super) fn timer(&self, bytes: u64, again: u8) -> Duration {
-        self.path.timer(&self.session.config, self.session.peer_ack_delay, bytes, again)
+        self.path.timer(
+            &self.session.config,
+            self.session.peer_ack_delay,
+            bytes,
+            again,
+        )
     }
 
     // --- time ----------------------------------------------------------------------------------------------
 
     /// Time enters here. A jump beyond what was waited for, as after a sleep, restarts the clock that gives up.
     pub(super) fn advance(&mut self, now: Instant) {
-        let slept = self.next_timeout().is_some_and(|at| now.since(at) > self.session.config.wait);
+        let slept = self
+            .next_timeout()
+            .is_some_and(|at| now.since(at) > self.session.config.wait);
         self.session.advance(now);
         if slept {
             self.fails.on_jump(self.session.now);
@@ -162,20 +221,32 @@ impl Client {
         };
         let fates = self.fates().map(|(_, at, _)| at).min();
         let give_up = self.fails.give_up_at(&self.session.config);
-        [plan, fates, give_up, self.session.flush_at()].into_iter().flatten().min()
+        [plan, fates, give_up, self.session.flush_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What time will do to the open exchanges: which, when, and whether it is the end of it.
     fn fates(&self) -> impl Iterator<Item = (u64, Instant, Fate)> {
         let ends = self.exchanges.iter().flat_map(|e| {
             let patience = e.touched.after(e.patience);
-            let doubt = e.doubted.map(|at| at.max(e.touched).after(self.timer(e.size as u64, 0)));
-            [Some(patience), doubt].into_iter().flatten().map(|at| (e.number, at, Fate::Lost))
+            let doubt = e
+                .doubted
+                .map(|at| at.max(e.touched).after(self.timer(e.size as u64, 0)));
+            [Some(patience), doubt]
+                .into_iter()
+                .flatten()
+                .map(|at| (e.number, at, Fate::Lost))
         });
         let flights = self.session.outbox.flights().filter_map(|f| {
             let touched = self.exchanges.get(f.exchange)?.touched.max(f.sent_at);
             let timer = self.timer(f.bytes, f.again);
-            let (after, fate) = if f.late { (timer * 2, Fate::Lost) } else { (timer, Fate::Late) };
+            let (after, fate) = if f.late {
+                (timer * 2, Fate::Lost)
+            } else {
+                (timer, Fate::Late)
+            };
             Some((f.exchange, touched.after(after), fate))
         });
         ends.chain(flights)
@@ -184,7 +255,11 @@ impl Client {
     /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.
     pub(super) fn on_time(&mut self) {
         let now = self.session.now;
-        let due: Vec<_> = self.fates().filter(|(_, at, _)| *at <= now).map(|(e, _, fate)| (e, fate)).collect();
+        let due: Vec<_> = self
+            .fates()
+            .filter(|(_, at, _)| *at <= now)
+            .map(|(e, _, fate)| (e, fate))
+            .collect();
         for (exchange, fate) in due {
             match fate {
                 // With no slot for a copy, the exchange itself makes room (A5).
@@ -201,7 +276,11 @@ impl Client {
                 }
             }
         }
-        if self.fails.give_up_at(&self.session.config).is_some_and(|at| at <= now) {
+        if self
+            .fails
+            .give_up_at(&self.session.config)
+            .is_some_and(|at| at <= now)
+        {
             let (silence, exchanges) = self.fails.silence(now);
             self.session.end(CloseReason::GaveUp { silence, exchanges });
         }
@@ -212,7 +291,8 @@ impl Client {
     pub(super) fn on_lost(&mut self, exchange: u64) {
         let (now, next) = (self.session.now, self.exchanges.next());
         self.stats.lost += 1;
-        self.fails.on_lost(&self.session.config, now, exchange, next);
+        self.fails
+            .on_lost(&self.session.config, now, exchange, next);
         self.settle(exchange);
         // The nonce may have been in it alone.
         self.echo_due |= self.nonce.is_some() && self.exchanges.is_empty();
@@ -221,7 +301,9 @@ impl Client {
     /// What only this exchange carried and was not acknowledged goes again.
     pub(super) fn settle(&mut self, exchange: u64) {
         let (now, config) = (self.session.now, &self.session.config);
-        self.session.outbox.lost(exchange, now, config.retry_first, config.retry_max);
+        self.session
+            .outbox
+            .lost(exchange, now, config.retry_first, config.retry_max);
     }
 }
 

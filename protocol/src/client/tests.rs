@@ -26,11 +26,16 @@ struct Pair {
 impl Pair {
     fn new(config: Config, delay: u64) -> Pair {
         let id = SessionId::from_bytes([7; 16]);
-        let router_config = RouterConfig { linger: Duration::ZERO, ..RouterConfig::default() };
+        let router_config = RouterConfig {
+            linger: Duration::ZERO,
+            ..RouterConfig::default()
+        };
         let mut router: Router<()> = Router::new(router_config, Instance(1), Instant::ZERO);
         let mut first = Client::new(config.clone(), id, Instant::ZERO);
         let body = first.poll_request(Instant::ZERO).unwrap().body.into_bytes();
-        let Route::Opening { opening, .. } = router.route(Instant::ZERO, &body) else { panic!("no opening") };
+        let Route::Opening { opening, .. } = router.route(Instant::ZERO, &body) else {
+            panic!("no opening")
+        };
         Pair {
             now: 0,
             delay,
@@ -54,20 +59,27 @@ impl Pair {
             self.exchanges += 1;
             self.bytes += r.body.len() as u64;
             let request = RequestId::new(r.exchange.number());
-            self.up.push_back((self.now + self.delay, request, r.body.into_bytes()));
+            self.up
+                .push_back((self.now + self.delay, request, r.body.into_bytes()));
             turns += 1;
             assert!(turns < 100, "the client polls without end");
         }
         while let Some(r) = self.server.poll_response(self.at()) {
             self.bytes += r.body.len() as u64;
-            self.down.push_back((self.now + self.delay, r.exchange, r.body.into_bytes()));
+            self.down
+                .push_back((self.now + self.delay, r.exchange, r.body.into_bytes()));
             turns += 1;
             assert!(turns < 100, "the server polls without end");
         }
         while self.client.poll_cancel().is_some() {}
         let timers = [self.client.next_timeout(), self.server.next_timeout()];
         let wire = [self.up.front().map(|x| x.0), self.down.front().map(|x| x.0)];
-        let next = timers.into_iter().map(|t| t.map(Instant::as_micros)).chain(wire).flatten().min();
+        let next = timers
+            .into_iter()
+            .map(|t| t.map(Instant::as_micros))
+            .chain(wire)
+            .flatten()
+            .min();
         let Some(next) = next.filter(|t| *t <= until) else {
             self.now = until;
             return false;
@@ -78,7 +90,9 @@ impl Pair {
             let _ = self.server.feed_request(self.at(), request, body);
         } else if self.down.front().is_some_and(|x| x.0 <= self.now) {
             let (_, exchange, body) = self.down.pop_front().unwrap();
-            let _ = self.client.feed_response(self.at(), ExchangeId(exchange), body);
+            let _ = self
+                .client
+                .feed_response(self.at(), ExchangeId(exchange), body);
         } else {
             let before = (self.client.clone(), self.server.clone());
             self.client.feed_timeout(self.at());
@@ -107,7 +121,10 @@ impl Pair {
                 return;
             }
             if !self.step(until) && !done(self) {
-                panic!("not done at {}: {:#?}\n{:#?}", self.now, self.client, self.server);
+                panic!(
+                    "not done at {}: {:#?}\n{:#?}",
+                    self.now, self.client, self.server
+                );
             }
         }
         panic!("no end");
@@ -115,7 +132,9 @@ impl Pair {
 }
 
 fn read_all(stream: Option<Stream<'_>>, into: &mut Vec<u8>) -> bool {
-    let Some(mut stream) = stream else { return false };
+    let Some(mut stream) = stream else {
+        return false;
+    };
     loop {
         match stream.read(usize::MAX) {
             Ok(Read::Chunk(bytes)) => into.extend_from_slice(&bytes),
@@ -127,21 +146,32 @@ fn read_all(stream: Option<Stream<'_>>, into: &mut Vec<u8>) -> bool {
 }
 
 fn pattern(n: usize) -> Bytes {
-    (0..n).map(|i| (i * 31 + i / 251) as u8).collect::<Vec<_>>().into()
+    (0..n)
+        .map(|i| (i * 31 + i / 251) as u8)
+        .collect::<Vec<_>>()
+        .into()
 }
 
 #[test]
 fn a_greeting_crosses_and_comes_back() {
     let mut p = Pair::new(Config::default(), 10 * MS);
     let id = p.client.open().unwrap();
-    p.client.stream(id).unwrap().write(&mut Bytes::from_static(b"hello")).unwrap();
+    p.client
+        .stream(id)
+        .unwrap()
+        .write(&mut Bytes::from_static(b"hello"))
+        .unwrap();
     p.run(60 * MS);
     assert_eq!(p.server.poll_event(), Some(Event::Connected));
     assert_eq!(p.server.accept(), Some(id));
     let mut got = Vec::new();
     assert!(!read_all(p.server.stream(id), &mut got));
     assert_eq!(got, b"hello");
-    p.server.stream(id).unwrap().write(&mut Bytes::from_static(b"and to you")).unwrap();
+    p.server
+        .stream(id)
+        .unwrap()
+        .write(&mut Bytes::from_static(b"and to you"))
+        .unwrap();
     p.run(100 * MS);
     let mut got = Vec::new();
     read_all(p.client.stream(id), &mut got);
@@ -151,14 +181,22 @@ fn a_greeting_crosses_and_comes_back() {
 fn bulk(config: Config, delay: u64, size: usize, up: bool) -> Pair {
     let mut p = Pair::new(config, delay);
     let id = p.client.open().unwrap();
-    p.client.stream(id).unwrap().write(&mut Bytes::from_static(b"x")).unwrap();
+    p.client
+        .stream(id)
+        .unwrap()
+        .write(&mut Bytes::from_static(b"x"))
+        .unwrap();
     p.run(40 * MS + 8 * delay);
     let mut first = Vec::new();
     read_all(p.server.stream(id), &mut first);
     let whole = pattern(size);
     let (mut left, mut got) = (whole.clone(), Vec::new());
     p.run_to(600_000 * MS, |p| {
-        let writer = if up { p.client.stream(id) } else { p.server.stream(id) };
+        let writer = if up {
+            p.client.stream(id)
+        } else {
+            p.server.stream(id)
+        };
         if let Some(mut writer) = writer {
             if !left.is_empty() {
                 writer.write(&mut left).unwrap();
@@ -167,7 +205,11 @@ fn bulk(config: Config, delay: u64, size: usize, up: bool) -> Pair {
                 writer.finish();
             }
         }
-        let reader = if up { p.server.stream(id) } else { p.client.stream(id) };
+        let reader = if up {
+            p.server.stream(id)
+        } else {
+            p.client.stream(id)
+        };
         read_all(reader, &mut got) || got.len() == size
     });
     assert_eq!(got, whole);
@@ -178,19 +220,48 @@ fn bulk(config: Config, delay: u64, size: usize, up: bool) -> Pair {
 fn s20_bulk_uses_a_long_path() {
     for up in [true, false] {
         let p = bulk(Config::default(), 50 * MS, 64 << 20, up);
-        std::eprintln!("up {up}: {} ms, {} exchanges, {} bytes", p.now / MS, p.exchanges, p.bytes);
+        std::eprintln!(
+            "up {up}: {} ms, {} exchanges, {} bytes",
+            p.now / MS,
+            p.exchanges,
+            p.bytes
+        );
         assert!(p.now < 3000 * MS, "up {up}: {} ms", p.now / MS);
-        assert!(p.bytes < (64 << 20) + (1 << 20), "up {up}: {} bytes", p.bytes);
+        assert!(
+            p.bytes < (64 << 20) + (1 << 20),
+            "up {up}: {} bytes",
+            p.bytes
+        );
     }
 }
 
 #[test]
 fn a1_a_window_crawls_no_slower_than_its_round_trips() {
-    for (requests, up) in [(1, true), (2, true), (4, true), (1, false), (2, false), (4, false)] {
-        let config = Config::builder().requests(requests).hold(1).pool(64 * 1024).build().unwrap();
+    for (requests, up) in [
+        (1, true),
+        (2, true),
+        (4, true),
+        (1, false),
+        (2, false),
+        (4, false),
+    ] {
+        let config = Config::builder()
+            .requests(requests)
+            .hold(1)
+            .pool(64 * 1024)
+            .build()
+            .unwrap();
         let p = bulk(config, 50 * MS, 1 << 20, up);
-        std::eprintln!("requests {requests} up {up}: {} ms, {} exchanges", p.now / MS, p.exchanges);
-        assert!(p.now < 8000 * MS, "requests {requests} up {up}: {} ms", p.now / MS);
+        std::eprintln!(
+            "requests {requests} up {up}: {} ms, {} exchanges",
+            p.now / MS,
+            p.exchanges
+        );
+        assert!(
+            p.now < 8000 * MS,
+            "requests {requests} up {up}: {} ms",
+            p.now / MS
+        );
         assert!(p.bytes < (1 << 20) + 120_000, "copies: {} bytes", p.bytes);
     }
 }
@@ -200,7 +271,7 @@ fn silence_costs_an_exchange_per_wait() {
     let mut p = Pair::new(Config::default(), 10 * MS);
     p.run(3600 * 1000 * MS);
     assert!(p.exchanges <= 3600 / 25 + 6, "{}", p.exchanges);
-    assert!(!p.client.session.is_over() && !p.server.session.is_over());
+    assert!(!p.client.session.is_over() && !p.server.is_over());
 }
 
 #[test]
@@ -208,16 +279,34 @@ fn a_close_is_known_to_both() {
     for by_client in [true, false] {
         let mut p = Pair::new(Config::default(), 10 * MS);
         let id = p.client.open().unwrap();
-        p.client.stream(id).unwrap().write(&mut pattern(100_000)).unwrap();
+        p.client
+            .stream(id)
+            .unwrap()
+            .write(&mut pattern(100_000))
+            .unwrap();
         p.run(400 * MS);
-        if by_client { p.client.close(0, "bye") } else { p.server.close(0, "bye") }
+        if by_client {
+            p.client.close(0, "bye")
+        } else {
+            p.server.close(0, "bye")
+        }
         p.run(1000 * MS);
         let last = |events: Vec<Event>| events.last().cloned();
         let client = last(core::iter::from_fn(|| p.client.poll_event()).collect());
         let server = last(core::iter::from_fn(|| p.server.poll_event()).collect());
-        let (ours, theirs) = if by_client { (client, server) } else { (server, client) };
+        let (ours, theirs) = if by_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
         assert_eq!(ours, Some(Event::Closed(CloseReason::Local)));
-        assert_eq!(theirs, Some(Event::Closed(CloseReason::Peer { code: 0, reason: "bye".into() })));
+        assert_eq!(
+            theirs,
+            Some(Event::Closed(CloseReason::Peer {
+                code: 0,
+                reason: "bye".into()
+            }))
+        );
         assert!(p.server.is_over() && p.client.poll_request(p.at()).is_none());
     }
 }
@@ -226,12 +315,19 @@ fn a_close_is_known_to_both() {
 fn a_reset_is_told_and_frees_what_was_kept() {
     let mut p = Pair::new(Config::default(), 10 * MS);
     let id = p.client.open().unwrap();
-    p.client.stream(id).unwrap().write(&mut pattern(1000)).unwrap();
+    p.client
+        .stream(id)
+        .unwrap()
+        .write(&mut pattern(1000))
+        .unwrap();
     p.run(300 * MS);
     p.client.stream(id).unwrap().reset(ResetCode(9));
     p.client.stream(id).unwrap().stop(ResetCode(9));
     p.run(600 * MS);
-    assert_eq!(p.server.stream(id).unwrap().read(10), Err(crate::ReadError::Reset(ResetCode(9))));
+    assert_eq!(
+        p.server.stream(id).unwrap().read(10),
+        Err(crate::ReadError::Reset(ResetCode(9)))
+    );
     p.run(900 * MS);
     assert!(p.server.stream(id).is_none());
     assert!(p.client.stream(id).is_none());

@@ -1,3 +1,5 @@
+#![allow(clippy::single_range_in_vec_init)]
+
 use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,7 +11,12 @@ const T0: Instant = Instant::ZERO;
 
 fn data(n: u64) -> Content {
     let payload = Bytes::from(alloc::vec![n as u8; 10]);
-    Content::Data { stream: StreamId(0), offset: n * 10, fin: false, payload }
+    Content::Data {
+        stream: StreamId(0),
+        offset: n * 10,
+        fin: false,
+        payload,
+    }
 }
 
 fn fly(outbox: &mut Outbox, exchange: u64, new: u64) {
@@ -22,12 +29,17 @@ fn fly(outbox: &mut Outbox, exchange: u64, new: u64) {
 }
 
 fn ack(next: u64, ranges: &[Range<u64>]) -> Ack {
-    Ack { next, ranges: ranges.to_vec() }
+    Ack {
+        next,
+        ranges: ranges.to_vec(),
+    }
 }
 
 fn due(outbox: &mut Outbox, exchange: u64, now: Instant) -> Vec<u64> {
     outbox.begin(exchange, now);
-    let numbers = core::iter::from_fn(|| outbox.take(exchange, now, usize::MAX)).map(|m| m.number).collect();
+    let numbers = core::iter::from_fn(|| outbox.take(exchange, now, usize::MAX))
+        .map(|m| m.number)
+        .collect();
     outbox.end(exchange);
     numbers
 }
@@ -77,8 +89,14 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     let mut o = Outbox::default();
     fly(&mut o, 0, 2);
     let before = o.clone();
-    assert_eq!(o.on_ack(&ack(3, &[]), |_| {}), Err(Violation::Acknowledgement));
-    assert_eq!(o.on_ack(&ack(0, &[1..3]), |_| {}), Err(Violation::Acknowledgement));
+    assert_eq!(
+        o.on_ack(&ack(3, &[]), |_| {}),
+        Err(Violation::Acknowledgement)
+    );
+    assert_eq!(
+        o.on_ack(&ack(0, &[1..3]), |_| {}),
+        Err(Violation::Acknowledgement)
+    );
     assert_eq!(o, before);
 }
 
@@ -90,7 +108,13 @@ fn a_reset_stream_keeps_its_numbers_and_drops_its_bytes() {
     assert_eq!(o.bytes(), 0);
     o.lost(0, T0, PACE, PACE_MAX);
     o.begin(1, T0);
-    assert_eq!(o.take(1, T0, 100), Some(Message { number: 0, content: Content::Void }));
+    assert_eq!(
+        o.take(1, T0, 100),
+        Some(Message {
+            number: 0,
+            content: Content::Void
+        })
+    );
 }
 
 #[derive(Clone, Debug)]

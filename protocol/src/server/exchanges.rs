@@ -76,7 +76,12 @@ impl Exchanges {
 
     /// The numbers of those held, newest first, as an answer lists them.
     pub(crate) fn list(&self) -> Vec<u64> {
-        self.held.iter().rev().take(WINDOW as usize).map(|h| h.number).collect()
+        self.held
+            .iter()
+            .rev()
+            .take(WINDOW as usize)
+            .map(|h| h.number)
+            .collect()
     }
 
     pub(crate) fn is_too_old(&self, number: u64) -> bool {
@@ -94,16 +99,30 @@ impl Exchanges {
         };
         if number > newest {
             let by = number - newest;
-            let shifted = self.seen.checked_shl(u32::try_from(by).unwrap_or(u32::MAX)).unwrap_or(0);
-            self.seen = shifted | 1u64.checked_shl(u32::try_from(by - 1).unwrap_or(u32::MAX)).unwrap_or(0);
+            let shifted = self
+                .seen
+                .checked_shl(u32::try_from(by).unwrap_or(u32::MAX))
+                .unwrap_or(0);
+            self.seen = shifted
+                | 1u64
+                    .checked_shl(u32::try_from(by - 1).unwrap_or(u32::MAX))
+                    .unwrap_or(0);
             self.newest = Some(number);
             return Arrival::New;
         }
-        let bit = if number == newest { None } else { 1u64.checked_shl((newest - number - 1) as u32) };
+        let bit = if number == newest {
+            None
+        } else {
+            1u64.checked_shl((newest - number - 1) as u32)
+        };
         match bit {
             Some(bit) if self.seen & bit == 0 => {
                 self.seen |= bit;
-                if self.listed.contains(&number) { Arrival::New } else { Arrival::Unlisted }
+                if self.listed.contains(&number) {
+                    Arrival::New
+                } else {
+                    Arrival::Unlisted
+                }
             }
             _ => Arrival::Answered,
         }
@@ -112,7 +131,11 @@ impl Exchanges {
     /// What the newest request says: those not in its list are not waited for.
     pub(crate) fn on_newest(&mut self, number: u64, listed: &[u64]) {
         self.listed = listed.to_vec();
-        for held in self.held.iter_mut().filter(|h| h.number < number && !listed.contains(&h.number)) {
+        for held in self
+            .held
+            .iter_mut()
+            .filter(|h| h.number < number && !listed.contains(&h.number))
+        {
             held.at_once = AtOnce::Empty;
         }
     }
@@ -147,7 +170,10 @@ impl Exchanges {
             held.requests.retain(|r| *r != request);
         }
         self.held.retain(|h| !h.requests.is_empty());
-        self.answered.iter().find(|(r, _)| *r == request).map(|(_, number)| *number)
+        self.answered
+            .iter()
+            .find(|(r, _)| *r == request)
+            .map(|(_, number)| *number)
     }
 }
 
@@ -172,9 +198,16 @@ mod tests {
         let mut e = Exchanges::default();
         let order = [3u64, 1, 2, 70, 69, 7, 6, 71];
         for n in order {
-            assert!(matches!(e.on_arrival(n), Arrival::New | Arrival::Unlisted), "{n}");
+            assert!(
+                matches!(e.on_arrival(n), Arrival::New | Arrival::Unlisted),
+                "{n}"
+            );
         }
-        for n in order.into_iter().filter(|n| !e.is_too_old(*n)).collect::<Vec<_>>() {
+        for n in order
+            .into_iter()
+            .filter(|n| !e.is_too_old(*n))
+            .collect::<Vec<_>>()
+        {
             assert_eq!(e.on_arrival(n), Arrival::Answered, "{n}");
         }
     }
@@ -186,9 +219,19 @@ mod tests {
             e.on_arrival(number);
             let requests = [RequestId::new(number)].to_vec();
             let (arrived_at, wait) = (Instant::ZERO, Duration::ZERO);
-            e.hold(Held { number, requests, arrived_at, wait, answer_max: 0, at_once: AtOnce::No });
+            e.hold(Held {
+                number,
+                requests,
+                arrived_at,
+                wait,
+                answer_max: 0,
+                at_once: AtOnce::No,
+            });
         }
         e.on_newest(2, &[1]);
-        assert_eq!(e.held().iter().map(|h| h.at_once).collect::<Vec<_>>(), [AtOnce::Empty, AtOnce::No, AtOnce::No]);
+        assert_eq!(
+            e.held().iter().map(|h| h.at_once).collect::<Vec<_>>(),
+            [AtOnce::Empty, AtOnce::No, AtOnce::No]
+        );
     }
 }

@@ -16,7 +16,9 @@ use crate::session::{Room, Session};
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::Instant;
-use crate::wire::{AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode};
+use crate::wire::{
+    AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode,
+};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -103,7 +105,12 @@ impl Server {
     ///
     /// # Errors
     /// If it can't be read, is too old, or comes after the end; the error is the answer.
-    pub fn feed_request(&mut self, now: Instant, request: RequestId, mut body: Bytes) -> Result<(), Reject> {
+    pub fn feed_request(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        mut body: Bytes,
+    ) -> Result<(), Reject> {
         let size = body.len();
         let claimed = crate::wire::Head::peek(&body).map_or(0, |head| head.exchange);
         let reject = |server: &Server, what| Reject::new(&server.session.id, claimed, what);
@@ -124,7 +131,9 @@ impl Server {
         self.stats.exchanges += 1;
         let number = first.exchange;
         self.on_bundle(request, first, size);
-        while let Some(Ok(Bundle::Session(more))) = decode::<RequestPrefix>(&mut body, &self.session.id, None) {
+        while let Some(Ok(Bundle::Session(more))) =
+            decode::<RequestPrefix>(&mut body, &self.session.id, None)
+        {
             if more.exchange != number {
                 break;
             }
@@ -161,7 +170,9 @@ impl Server {
             return self.hold_request(request, number, &prefix, AtOnce::Empty);
         }
         match self.exchanges.on_arrival(number) {
-            Arrival::New if opening && !self.vouched => self.hold_request(request, number, &prefix, AtOnce::Data),
+            Arrival::New if opening && !self.vouched => {
+                self.hold_request(request, number, &prefix, AtOnce::Data)
+            }
             Arrival::New if opening => self.hold_request(request, number, &prefix, AtOnce::Grace),
             Arrival::New => self.hold_request(request, number, &prefix, AtOnce::No),
             // Nobody waits for it, says a newer request (A14).
@@ -180,42 +191,63 @@ impl Server {
         }
     }
 
-    fn hold_request(&mut self, request: RequestId, number: u64, prefix: &RequestPrefix, at_once: AtOnce) {
+    fn hold_request(
+        &mut self,
+        request: RequestId,
+        number: u64,
+        prefix: &RequestPrefix,
+        at_once: AtOnce,
+    ) {
         let body_max = self.session.config.body_max();
         self.exchanges.hold(Held {
             number,
             requests: [request].to_vec(),
             arrived_at: self.session.now,
             wait: Duration::from_millis(prefix.wait.min(600_000)),
-            answer_max: usize::try_from(prefix.answer_max).unwrap_or(body_max).clamp(SMALL_BODY, body_max),
+            answer_max: usize::try_from(prefix.answer_max)
+                .unwrap_or(body_max)
+                .clamp(SMALL_BODY, body_max),
             at_once,
         });
     }
 
     /// What a bundle says, wherever it came. `false`: its sender broke a rule.
     fn take_in(&mut self, decoded: Decoded<RequestPrefix>, size: usize) -> bool {
-        let Decoded { exchange, bundle, prefix, messages } = decoded;
+        let Decoded {
+            exchange,
+            bundle,
+            prefix,
+            messages,
+        } = decoded;
         let before = self.acknowledged();
-        let arrived = match self.session.on_bundle(bundle, &prefix.ack, prefix.credit, messages, size) {
-            Ok(arrived) => arrived,
-            Err(violation) => {
-                self.session.on_violation(violation);
-                return false;
-            }
-        };
+        let arrived =
+            match self
+                .session
+                .on_bundle(bundle, &prefix.ack, prefix.credit, messages, size)
+            {
+                Ok(arrived) => arrived,
+                Err(violation) => {
+                    self.session.on_violation(violation);
+                    return false;
+                }
+            };
         self.learn_rate(before);
         self.vouched |= prefix.echo == Some(self.nonce);
         self.known |= prefix.opening.is_none();
         if arrived.newest {
             self.hold = usize::try_from(prefix.hold).unwrap_or(1).clamp(1, 64);
-            self.timer = Duration::from_micros(prefix.timer)
-                .clamp(self.session.config.timer_min, self.session.config.timer_max * 2);
+            self.timer = Duration::from_micros(prefix.timer).clamp(
+                self.session.config.timer_min,
+                self.session.config.timer_max * 2,
+            );
             self.hint = prefix.backlog;
             self.newest_at = self.session.now;
             self.exchanges.on_newest(exchange, &prefix.open);
             // Answered, not listed, not acknowledged: lost (S7).
             let flights = self.session.outbox.flights().map(|f| f.exchange);
-            let lost: Vec<_> = flights.filter(|e| *e < exchange && !prefix.open.contains(e)).collect();
+            let lost: Vec<_> = flights
+                .filter(|e| *e < exchange && !prefix.open.contains(e))
+                .collect();
             lost.into_iter().for_each(|e| self.on_lost(e));
         }
         true
@@ -236,7 +268,8 @@ impl Server {
         let messages = match answer.room {
             Some(room) => {
                 let bytes = room.bytes.saturating_sub(prefix.cost() + 16);
-                self.session.fill(held.number, sent_at, Room { bytes, ..room })
+                self.session
+                    .fill(held.number, sent_at, Room { bytes, ..room })
             }
             None => Vec::new(),
         };
@@ -245,11 +278,18 @@ impl Server {
         let body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
         self.stats.bytes_out += body.len() as u64 * held.requests.len() as u64;
         self.stats.messages += messages.len() as u64;
-        self.stats.resent += messages.iter().filter(|m| m.number < self.stats.next).count() as u64;
+        self.stats.resent += messages
+            .iter()
+            .filter(|m| m.number < self.stats.next)
+            .count() as u64;
         self.stats.next = self.session.outbox.next_number();
         for request in held.requests {
             self.exchanges.on_answered(request, held.number);
-            self.outgoing.push_back(Response { request, exchange: held.number, body: body.clone() });
+            self.outgoing.push_back(Response {
+                request,
+                exchange: held.number,
+                body: body.clone(),
+            });
         }
         self.finish();
         self.outgoing.pop_front()
@@ -292,7 +332,11 @@ impl Server {
             ..AnswerPrefix::default()
         };
         let body = encode(&self.session.id, exchange, bundle, &prefix, &[]);
-        self.outgoing.push_back(Response { request, exchange, body });
+        self.outgoing.push_back(Response {
+            request,
+            exchange,
+            body,
+        });
     }
 
     /// The next piece of news; call until `None`. A session that may be a copy of an old one has none.

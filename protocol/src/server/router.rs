@@ -4,7 +4,9 @@ use super::Server;
 use crate::config::RouterConfig;
 use crate::id::{Instance, SessionId};
 use crate::time::Instant;
-use crate::wire::{Bundle, Chain, Head, Params, Refusal, RequestPrefix, Unreadable, decode, refusal};
+use crate::wire::{
+    Bundle, Chain, Head, Params, Refusal, RequestPrefix, Unreadable, decode, refusal,
+};
 use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
@@ -20,7 +22,10 @@ pub struct Reject {
 
 impl Reject {
     pub(super) fn new(id: &SessionId, exchange: u64, what: Refusal) -> Reject {
-        Reject { exchange, body: refusal(id, exchange, what) }
+        Reject {
+            exchange,
+            body: refusal(id, exchange, what),
+        }
     }
 
     /// The exchange to name in the header.
@@ -98,8 +103,12 @@ impl<S> Router<S> {
     /// Finds out where a request's body belongs, by its first bundle.
     pub fn route(&mut self, now: Instant, body: &Bytes) -> Route<'_, S> {
         self.forget(now);
-        let Some(head) = Head::peek(body) else { return Route::NotOurs };
-        let (Some(id), false) = (head.session, head.answer) else { return Route::NotOurs };
+        let Some(head) = Head::peek(body) else {
+            return Route::NotOurs;
+        };
+        let (Some(id), false) = (head.session, head.answer) else {
+            return Route::NotOurs;
+        };
         let reject = |what| Reject::new(&id, head.exchange, what);
         if head.version != 1 {
             return Route::Reject(reject(Refusal::Version(1, 1)));
@@ -112,21 +121,37 @@ impl<S> Router<S> {
             };
         }
         if let Some(ended) = self.ended.get(&id) {
-            return Route::Reject(reject(ended.map_or(Refusal::Gone(self.instance), Refusal::Ended)));
+            return Route::Reject(reject(
+                ended.map_or(Refusal::Gone(self.instance), Refusal::Ended),
+            ));
         }
         let params = match decode::<RequestPrefix>(&mut body.clone(), &id, None) {
             Some(Ok(Bundle::Session(first))) => first.prefix.opening,
-            Some(Err(Unreadable::Version(_))) => return Route::Reject(reject(Refusal::Version(1, 1))),
+            Some(Err(Unreadable::Version(_))) => {
+                return Route::Reject(reject(Refusal::Version(1, 1)));
+            }
             _ => return Route::Reject(reject(Refusal::Unreadable)),
         };
-        let Some(params) = params else { return Route::Reject(reject(Refusal::Gone(self.instance))) };
+        let Some(params) = params else {
+            return Route::Reject(reject(Refusal::Gone(self.instance)));
+        };
         let old = params.replaces.filter(|old| *old != id);
-        if self.sessions.len() >= self.config.sessions && !old.is_some_and(|old| self.sessions.contains_key(&old)) {
+        if self.sessions.len() >= self.config.sessions
+            && !old.is_some_and(|old| self.sessions.contains_key(&old))
+        {
             return Route::Reject(reject(Refusal::Busy(BUSY)));
         }
         let replaced = old.and_then(|old| self.end(now, old, None));
         let trusted = now >= self.trusted_from;
-        Route::Opening { opening: Opening { id, params, instance: self.instance, trusted }, replaced }
+        Route::Opening {
+            opening: Opening {
+                id,
+                params,
+                instance: self.instance,
+                trusted,
+            },
+            replaced,
+        }
     }
 
     /// Keeps a new session.
@@ -143,17 +168,22 @@ impl<S> Router<S> {
         let session = self.sessions.remove(&id)?;
         self.ended.insert(id, next);
         self.order.push_back((now.after(self.config.linger), id));
-        if self.order.len() > self.config.ended {
-            if let Some((_, id)) = self.order.pop_front() {
-                self.ended.remove(&id);
-                self.trusted_from = now.after(self.config.linger);
-            }
+        if self.order.len() > self.config.ended
+            && let Some((_, id)) = self.order.pop_front()
+        {
+            self.ended.remove(&id);
+            self.trusted_from = now.after(self.config.linger);
         }
         Some(session)
     }
 
     fn forget(&mut self, now: Instant) {
-        while let Some((_, id)) = self.order.front().copied().filter(|(until, _)| *until <= now) {
+        while let Some((_, id)) = self
+            .order
+            .front()
+            .copied()
+            .filter(|(until, _)| *until <= now)
+        {
             self.order.pop_front();
             self.ended.remove(&id);
         }

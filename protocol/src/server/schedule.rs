@@ -25,28 +25,52 @@ impl Server {
     /// The exchange to answer now, or when there might be one if nothing else happens.
     pub(super) fn plan(&self) -> Result<Answer, Option<Instant>> {
         let (now, held) = (self.session.now, self.exchanges.held());
-        let (Some(oldest), Some(freshest)) = (held.first(), held.last()) else { return Err(None) };
+        let (Some(oldest), Some(freshest)) = (held.first(), held.last()) else {
+            return Err(None);
+        };
         if self.session.is_over() || self.is_done() {
-            return Ok(Answer { number: oldest.number, room: None });
+            return Ok(Answer {
+                number: oldest.number,
+                room: None,
+            });
         }
-        if let Some(held) = held.iter().find(|h| matches!(h.at_once, AtOnce::Data | AtOnce::Empty)) {
+        if let Some(held) = held
+            .iter()
+            .find(|h| matches!(h.at_once, AtOnce::Data | AtOnce::Empty))
+        {
             let room = (held.at_once == AtOnce::Data).then(|| self.room(held));
-            return Ok(Answer { number: held.number, room });
+            return Ok(Answer {
+                number: held.number,
+                room,
+            });
         }
         let surplus = held.len() > self.hold;
         let speaker = if surplus { oldest } else { freshest };
         let speak = self.speak_at(self.room(speaker)).map(|at| (at, speaker));
         // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming.
         let released = surplus.then(|| {
-            let grace = if self.hint > 0 { Duration::ZERO } else { self.session.config.grace };
+            let grace = if self.hint > 0 {
+                Duration::ZERO
+            } else {
+                self.session.config.grace
+            };
             (self.newest_at.after(grace), oldest)
         });
         let opening = held.iter().find(|h| h.at_once == AtOnce::Grace);
         let opening = opening.map(|h| (h.arrived_at.after(self.session.config.grace), h));
-        let ended = held.iter().map(|h| (h.arrived_at.after(h.wait), h)).min_by_key(|(at, _)| *at);
-        let first = [speak, released, opening, ended].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let ended = held
+            .iter()
+            .map(|h| (h.arrived_at.after(h.wait), h))
+            .min_by_key(|(at, _)| *at);
+        let first = [speak, released, opening, ended]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at);
         match first {
-            Some((at, held)) if at <= now => Ok(Answer { number: held.number, room: Some(self.room(held)) }),
+            Some((at, held)) if at <= now => Ok(Answer {
+                number: held.number,
+                room: Some(self.room(held)),
+            }),
             later => Err(later.map(|(at, _)| at)),
         }
     }
@@ -57,20 +81,41 @@ impl Server {
             return session.speak_at(room.bytes as u64, room);
         }
         // S4, to the letter: only a bundle's worth is answered before a second request comes.
-        let many = session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
-        let other = session.speak_at(u64::MAX, Room { small: true, ..room });
+        let many =
+            session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
+        let other = session.speak_at(
+            u64::MAX,
+            Room {
+                small: true,
+                ..room
+            },
+        );
         let other = other.filter(|_| session.streams.sendable() == 0);
-        [many.then_some(session.now), other].into_iter().flatten().min()
+        [many.then_some(session.now), other]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What may go into an answer. The last exchange held is kept for what is small while bulk is on its way and
     /// the client holds more than one: its next polls are on their way, too (A4).
     fn room(&self, held: &Held) -> Room {
-        let bulk_is_out = || self.session.outbox.flights().any(|f| f.bytes > SMALL_BODY as u64 && !f.late);
+        let bulk_is_out = || {
+            self.session
+                .outbox
+                .flights()
+                .any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
+        };
         if self.hold > 1 && self.exchanges.held().len() == 1 && bulk_is_out() {
-            Room { bytes: SMALL_BODY, small: true }
+            Room {
+                bytes: SMALL_BODY,
+                small: true,
+            }
         } else {
-            Room { bytes: held.answer_max, small: false }
+            Room {
+                bytes: held.answer_max,
+                small: false,
+            }
         }
     }
 
@@ -79,7 +124,9 @@ impl Server {
     /// Time enters here. A jump beyond what was waited for, as after a pause of the machine, restarts the clock that
     /// gives up (A19).
     pub(super) fn advance(&mut self, now: Instant) {
-        let slept = self.next_timeout().is_some_and(|at| now.since(at) > self.session.config.wait);
+        let slept = self
+            .next_timeout()
+            .is_some_and(|at| now.since(at) > self.session.config.wait);
         self.session.advance(now);
         if slept {
             self.last_request = self.session.now;
@@ -100,40 +147,62 @@ impl Server {
             return plan;
         }
         let late = self.late().map(|(_, at)| at).min();
-        [plan, late, Some(self.idle_at()), self.session.flush_at()].into_iter().flatten().min()
+        [plan, late, Some(self.idle_at()), self.session.flush_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn idle_at(&self) -> Instant {
         let idle = self.session.config.idle;
-        self.last_request.after(if self.vouched { idle } else { idle.min(UNVOUCHED) })
+        self.last_request.after(if self.vouched {
+            idle
+        } else {
+            idle.min(UNVOUCHED)
+        })
     }
 
     /// Answers that nobody has acknowledged, and when that is late. Only while there is another exchange to say it
     /// again in.
     fn late(&self) -> impl Iterator<Item = (u64, Instant)> {
         let can = !self.exchanges.is_empty();
-        let flights = self.session.outbox.flights().filter(move |f| can && !f.late);
+        let flights = self
+            .session
+            .outbox
+            .flights()
+            .filter(move |f| can && !f.late);
         flights.map(|f| {
             let doubled = self.timer.saturating_mul(1 << u32::from(f.again).min(8));
-            let timer = doubled.min(self.session.config.timer_max.max(self.timer)) + self.transfer(f.bytes);
+            let timer =
+                doubled.min(self.session.config.timer_max.max(self.timer)) + self.transfer(f.bytes);
             (f.exchange, f.sent_at.after(timer))
         })
     }
 
     fn transfer(&self, bytes: u64) -> Duration {
-        let rate = if self.rate > 0 { (self.rate / 2).max(1024) } else { SLOW };
+        let rate = if self.rate > 0 {
+            (self.rate / 2).max(1024)
+        } else {
+            SLOW
+        };
         Duration::from_micros(bytes.saturating_mul(1_000_000) / rate).min(Duration::from_secs(120))
     }
 
     /// S7, S9: what nobody has acknowledged in time goes again (A5); a client that is silent for too long is gone.
     pub(super) fn on_time(&mut self) {
         let now = self.session.now;
-        let late: Vec<_> = self.late().filter(|(_, at)| *at <= now).map(|(exchange, _)| exchange).collect();
+        let late: Vec<_> = self
+            .late()
+            .filter(|(_, at)| *at <= now)
+            .map(|(exchange, _)| exchange)
+            .collect();
         for exchange in late {
             self.session.outbox.late(exchange, now);
         }
         if self.idle_at() <= now {
-            self.session.end(CloseReason::Idle { silence: now.since(self.last_request) });
+            self.session.end(CloseReason::Idle {
+                silence: now.since(self.last_request),
+            });
         }
         self.session.check_flush();
     }
@@ -142,24 +211,39 @@ impl Server {
     pub(super) fn on_lost(&mut self, exchange: u64) {
         let (now, config) = (self.session.now, &self.session.config);
         self.stats.lost += u64::from(self.session.outbox.is_flying(exchange));
-        self.session.outbox.lost(exchange, now, config.retry_first, config.retry_max);
+        self.session
+            .outbox
+            .lost(exchange, now, config.retry_first, config.retry_max);
     }
 
     // --- the rate to the client ----------------------------------------------------------------------------
 
     /// The oldest answer that is out, to measure by.
     pub(super) fn acknowledged(&self) -> Option<(u64, Instant, u64)> {
-        self.session.outbox.flights().next().map(|f| (f.exchange, f.sent_at, f.bytes))
+        self.session
+            .outbox
+            .flights()
+            .next()
+            .map(|f| (f.exchange, f.sent_at, f.bytes))
     }
 
     /// Learns the rate from an answer that `before` was out and is acknowledged by now.
     pub(super) fn learn_rate(&mut self, before: Option<(u64, Instant, u64)>) {
-        let Some((exchange, sent_at, bytes)) = before else { return };
-        if bytes < SLOW / 4 || self.session.outbox.is_flying(exchange) || !self.session.config.learning {
+        let Some((exchange, sent_at, bytes)) = before else {
+            return;
+        };
+        if bytes < SLOW / 4
+            || self.session.outbox.is_flying(exchange)
+            || !self.session.config.learning
+        {
             return;
         }
         let micros = (self.session.now.since(sent_at).as_micros() as u64).max(50);
         let rate = bytes.saturating_mul(1_000_000) / micros;
-        self.rate = if self.rate == 0 { rate } else { (3 * self.rate + rate) / 4 };
+        self.rate = if self.rate == 0 {
+            rate
+        } else {
+            (3 * self.rate + rate) / 4
+        };
     }
 }

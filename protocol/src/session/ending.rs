@@ -55,15 +55,29 @@ impl Ending {
     }
 
     pub(crate) fn on_close(&mut self, number: u64, code: u32, reason: String) {
-        self.theirs.get_or_insert(Theirs { number, code, reason, in_force: false });
+        self.theirs.get_or_insert(Theirs {
+            number,
+            code,
+            reason,
+            in_force: false,
+        });
     }
 
     /// Everything below `next` has arrived. A CLOSE for a broken rule waits for nothing (§8.4). Says whether the peer's CLOSE comes into force by that.
     pub(crate) fn on_inbox(&mut self, next: u64) -> bool {
-        let Some(theirs) = self.theirs.as_mut().filter(|t| !t.in_force && (t.number < next || t.code >= 0x100)) else { return false };
+        let Some(theirs) = self
+            .theirs
+            .as_mut()
+            .filter(|t| !t.in_force && (t.number < next || t.code >= 0x100))
+        else {
+            return false;
+        };
         theirs.in_force = true;
         if self.ours == Ours::Open {
-            self.ours = Ours::Wanted { code: 0, reason: String::new() };
+            self.ours = Ours::Wanted {
+                code: 0,
+                reason: String::new(),
+            };
         }
         true
     }
@@ -117,7 +131,10 @@ impl Ending {
     /// Why a session ends whose CLOSE was both sent and received.
     pub(crate) fn reason(&self) -> CloseReason {
         match &self.theirs {
-            Some(theirs) if !self.by_us => CloseReason::Peer { code: theirs.code, reason: theirs.reason.clone() },
+            Some(theirs) if !self.by_us => CloseReason::Peer {
+                code: theirs.code,
+                reason: theirs.reason.clone(),
+            },
             _ => CloseReason::Local,
         }
     }

@@ -97,7 +97,10 @@ impl Session {
     fn stamp(&mut self) {
         let since = |is: bool, was: Option<Instant>| if is { was.or(Some(self.now)) } else { None };
         let (waiting, lazy) = (self.streams.sendable() > 0, self.streams.is_lazy());
-        (self.waiting_since, self.lazy_since) = (since(waiting, self.waiting_since), since(lazy, self.lazy_since));
+        (self.waiting_since, self.lazy_since) = (
+            since(waiting, self.waiting_since),
+            since(lazy, self.lazy_since),
+        );
         if self.ending.is_closing() {
             self.ending.progress_at.get_or_insert(self.now);
         }
@@ -110,7 +113,9 @@ impl Session {
             self.peer_ack_delay = Duration::from_micros(micros).min(self.config.timer_max);
         }
         // An ignored control message can't fail.
-        let _ = self.streams.on_control(&Control::Streams { total: params.streams });
+        let _ = self.streams.on_control(&Control::Streams {
+            total: params.streams,
+        });
     }
 
     /// Takes in a bundle. What it holds may be known already, all or in part.
@@ -134,7 +139,11 @@ impl Session {
         self.streams.on_pool(credit);
         for (count, message) in messages {
             news = true;
-            let bytes = if let Content::Data { payload, .. } = &message.content { payload.len() as u64 } else { 0 };
+            let bytes = if let Content::Data { payload, .. } = &message.content {
+                payload.len() as u64
+            } else {
+                0
+            };
             if self.inbox.note(self.now, message.number, count, bytes) {
                 self.on_message(message, body)?;
             }
@@ -148,7 +157,12 @@ impl Session {
 
     fn on_message(&mut self, message: Message, body: usize) -> Result<(), Violation> {
         match message.content {
-            Content::Data { stream, offset, fin, payload } => self.streams.on_data(stream, offset, payload, fin, body),
+            Content::Data {
+                stream,
+                offset,
+                fin,
+                payload,
+            } => self.streams.on_data(stream, offset, payload, fin, body),
             Content::Void => Ok(()),
             Content::Control(Control::Close { code, reason }) => {
                 self.ending.on_close(message.number, code, reason);
@@ -156,10 +170,11 @@ impl Session {
             }
             Content::Control(control) => {
                 self.streams.on_control(&control)?;
-                if let Control::Stop { stream, code } = control {
-                    if let Some(mut stream) = Stream::new(stream, &mut self.streams, &mut self.outbox) {
-                        stream.reset(code);
-                    }
+                if let Control::Stop { stream, code } = control
+                    && let Some(mut stream) =
+                        Stream::new(stream, &mut self.streams, &mut self.outbox)
+                {
+                    stream.reset(code);
                 }
                 Ok(())
             }
@@ -182,12 +197,19 @@ impl Session {
         let mut messages = Vec::new();
         self.outbox.begin(exchange, sent_at);
         while messages.len() < most {
-            let Some(message) = self.outbox.take(exchange, self.now, left.saturating_sub(CONTROL_ROOM)) else { break };
+            let Some(message) =
+                self.outbox
+                    .take(exchange, self.now, left.saturating_sub(CONTROL_ROOM))
+            else {
+                break;
+            };
             left = left.saturating_sub(message.cost());
             messages.push(message);
         }
         while messages.len() < most && left >= CONTROL_ROOM {
-            let Some(control) = self.next_control() else { break };
+            let Some(control) = self.next_control() else {
+                break;
+            };
             let message = self.outbox.number(exchange, Content::Control(control));
             left = left.saturating_sub(message.cost());
             messages.push(message);
@@ -198,15 +220,22 @@ impl Session {
             if max < CRUMB.min(MAX_PAYLOAD) && !messages.is_empty() {
                 break;
             }
-            let Some(content) = self.streams.next_data(max, room.small) else { break };
+            let Some(content) = self.streams.next_data(max, room.small) else {
+                break;
+            };
             let message = self.outbox.number(exchange, content);
             left = left.saturating_sub(message.cost());
             messages.push(message);
         }
-        if messages.len() < most && left >= CONTROL_ROOM && self.is_close_due() {
-            if let Some((code, reason)) = self.ending.on_sent(self.outbox.next_number()) {
-                messages.push(self.outbox.number(exchange, Content::Control(Control::Close { code, reason })));
-            }
+        if messages.len() < most
+            && left >= CONTROL_ROOM
+            && self.is_close_due()
+            && let Some((code, reason)) = self.ending.on_sent(self.outbox.next_number())
+        {
+            messages.push(
+                self.outbox
+                    .number(exchange, Content::Control(Control::Close { code, reason })),
+            );
         }
         self.outbox.end(exchange);
         self.inbox.on_ack_sent();
@@ -215,7 +244,11 @@ impl Session {
     }
 
     fn next_control(&mut self) -> Option<Control> {
-        if self.ending.is_sent() { None } else { self.streams.next_control() }
+        if self.ending.is_sent() {
+            None
+        } else {
+            self.streams.next_control()
+        }
     }
 
     /// Whether CLOSE is to be sent: it was asked for and nothing else is left to be sent, or nobody wants it.
@@ -227,30 +260,56 @@ impl Session {
     /// bytes make a bundle of their own. `room`: what would fit; what would not is not waiting.
     pub(crate) fn speak_at(&self, worth: u64, room: Room) -> Option<Instant> {
         let (now, config) = (self.now, &self.config);
-        let sendable = if room.small && !self.streams.has_fresh() { 0 } else { self.streams.sendable() };
+        let sendable = if room.small && !self.streams.has_fresh() {
+            0
+        } else {
+            self.streams.sendable()
+        };
         let soon = (self.streams.is_urgent() && !self.ending.is_sent()) || self.is_close_due();
         let data = (sendable > 0 && !self.ending.is_sent()).then(|| {
             let at_once = self.outbox.is_empty() || sendable >= worth;
-            self.waiting_since.unwrap_or(now).after(if at_once { Duration::ZERO } else { config.gather })
+            self.waiting_since.unwrap_or(now).after(if at_once {
+                Duration::ZERO
+            } else {
+                config.gather
+            })
         });
-        let again = self.outbox.due_at().filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
+        let again = self
+            .outbox
+            .due_at()
+            .filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
         let owed = self.inbox.owed_at(config.ack_delay, config.pool / 4);
         let lazy = (self.streams.is_lazy() && !self.ending.is_sent()).then(|| {
-            let delay = if self.streams.has_hello() { config.gather } else { config.ack_delay };
+            let delay = if self.streams.has_hello() {
+                config.gather
+            } else {
+                config.ack_delay
+            };
             self.lazy_since.unwrap_or(now).after(delay)
         });
-        [soon.then_some(now), data, again, owed, lazy].into_iter().flatten().min()
+        [soon.then_some(now), data, again, owed, lazy]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Bytes that could be sent now.
     pub(crate) fn backlog(&self) -> u64 {
-        if self.ending.is_sent() { 0 } else { self.streams.sendable() + self.outbox.due_bytes(self.now) }
+        if self.ending.is_sent() {
+            0
+        } else {
+            self.streams.sendable() + self.outbox.due_bytes(self.now)
+        }
     }
 
     // --- the application's side ----------------------------------------------------------------------------
 
     pub(crate) fn open(&mut self) -> Result<StreamId, OpenError> {
-        if self.ending.is_closing() { Err(OpenError::Closed) } else { self.streams.open() }
+        if self.ending.is_closing() {
+            Err(OpenError::Closed)
+        } else {
+            self.streams.open()
+        }
     }
 
     pub(crate) fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
@@ -258,15 +317,23 @@ impl Session {
     }
 
     pub(crate) fn close(&mut self, code: u32, reason: &str) {
-        let end = (0..=reason.len().min(256)).rev().find(|i| reason.is_char_boundary(*i)).unwrap_or(0);
-        self.ending.want(code, String::from(reason.get(..end).unwrap_or("")), None);
+        let end = (0..=reason.len().min(256))
+            .rev()
+            .find(|i| reason.is_char_boundary(*i))
+            .unwrap_or(0);
+        self.ending
+            .want(code, String::from(reason.get(..end).unwrap_or("")), None);
         self.ending.progress_at.get_or_insert(self.now);
     }
 
     /// The peer broke a rule: say so once, and that is the end.
     pub(crate) fn on_violation(&mut self, violation: Violation) {
         let reason = alloc::format!("{violation}");
-        self.ending.want(violation.code(), reason, Some(CloseReason::Violation(violation)));
+        self.ending.want(
+            violation.code(),
+            reason,
+            Some(CloseReason::Violation(violation)),
+        );
         self.streams.close();
         self.outbox.clear();
     }
@@ -292,7 +359,12 @@ impl Session {
         if !self.ending.is_closing() || self.ending.over.is_some() {
             return None;
         }
-        Some(self.ending.progress_at.unwrap_or(self.now).after(self.config.flush))
+        Some(
+            self.ending
+                .progress_at
+                .unwrap_or(self.now)
+                .after(self.config.flush),
+        )
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -313,6 +385,8 @@ impl Session {
             self.connected_told = true;
             return Some(Event::Connected);
         }
-        self.streams.poll_event().or_else(|| self.ending.poll_closed().map(Event::Closed))
+        self.streams
+            .poll_event()
+            .or_else(|| self.ending.poll_closed().map(Event::Closed))
     }
 }

@@ -16,8 +16,16 @@ pub struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(id: StreamId, streams: &'a mut Streams, outbox: &'a mut Outbox) -> Option<Stream<'a>> {
-        streams.table.contains_key(&id.0).then_some(Stream { id, streams, outbox })
+    pub(crate) fn new(
+        id: StreamId,
+        streams: &'a mut Streams,
+        outbox: &'a mut Outbox,
+    ) -> Option<Stream<'a>> {
+        streams.table.contains_key(&id.0).then_some(Stream {
+            id,
+            streams,
+            outbox,
+        })
     }
 
     /// Which stream this is.
@@ -31,7 +39,11 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// When this side is finished, the peer wants no more, or the session is over. `data` is as it was.
     pub fn write(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
-        let (closed, room, join) = (self.streams.closed, self.streams.room(self.id), self.streams.join);
+        let (closed, room, join) = (
+            self.streams.closed,
+            self.streams.room(self.id),
+            self.streams.join,
+        );
         self.streams
             .update(self.id, |e| {
                 if let Some(code) = e.send.stopped {
@@ -116,6 +128,9 @@ impl<'a> Stream<'a> {
 
     /// Whether everything written so far was acknowledged by the peer.
     pub fn is_flushed(&self) -> bool {
-        self.streams.table.get(&self.id.0).is_none_or(|e| e.send.buffered() == 0)
+        self.streams
+            .table
+            .get(&self.id.0)
+            .is_none_or(|e| e.send.buffered() == 0)
     }
 }

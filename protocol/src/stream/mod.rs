@@ -150,12 +150,19 @@ impl Streams {
     /// Changes one stream and brings everything derived from it up to date.
     fn update<R>(&mut self, id: StreamId, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let entry = self.table.get_mut(&id.0)?;
-        let before = (entry.send.charged(), entry.send.pooled(), entry.recv.charged());
+        let before = (
+            entry.send.charged(),
+            entry.send.pooled(),
+            entry.recv.charged(),
+        );
         let result = change(entry);
         self.charged = self.charged - before.0 + entry.send.charged();
         self.pooled = self.pooled - before.1 + entry.send.pooled();
         self.received = self.received - before.2 + entry.recv.charged();
-        let (more_credit, more_room) = (entry.send.charged() < before.0, entry.send.pooled() < before.1);
+        let (more_credit, more_room) = (
+            entry.send.charged() < before.0,
+            entry.send.pooled() < before.1,
+        );
         self.place(id);
         if more_credit {
             self.on_credit();
@@ -170,7 +177,9 @@ impl Streams {
     fn place(&mut self, id: StreamId) {
         let (pool, others) = (self.pool, self.received);
         let room = self.room(id);
-        let Some(entry) = self.table.get_mut(&id.0) else { return };
+        let Some(entry) = self.table.get_mut(&id.0) else {
+            return;
+        };
         if entry.send.is_over() && entry.recv.is_over() && !entry.hello && !entry.finished {
             self.forget(id);
             return;
@@ -183,14 +192,19 @@ impl Streams {
         if say != entry.say {
             self.unlist(id);
         }
-        let Some(entry) = self.table.get_mut(&id.0) else { return };
+        let Some(entry) = self.table.get_mut(&id.0) else {
+            return;
+        };
         if say != entry.say {
             entry.say = say;
             self.urgent += usize::from(say == Say::Urgent);
             self.says.push_back(id);
         }
-        let writable = entry.send.blocked && (entry.send.state != SendState::Open || room >= WORTH_WAKING);
-        if (writable || entry.finished || (entry.recv.blocked && entry.has_read_news())) && !entry.news {
+        let writable =
+            entry.send.blocked && (entry.send.state != SendState::Open || room >= WORTH_WAKING);
+        if (writable || entry.finished || (entry.recv.blocked && entry.has_read_news()))
+            && !entry.news
+        {
             entry.news = true;
             self.news.push_back(id);
         }
@@ -203,7 +217,9 @@ impl Streams {
 
     /// Takes a stream off the list of those with something to say.
     fn unlist(&mut self, id: StreamId) {
-        let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.say != Say::Nothing) else { return };
+        let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.say != Say::Nothing) else {
+            return;
+        };
         self.urgent -= usize::from(entry.say == Say::Urgent);
         entry.say = Say::Nothing;
         self.says.retain(|other| *other != id);
@@ -224,18 +240,32 @@ impl Streams {
     fn settle(&mut self) {
         for queue in [Queue::Fresh, Queue::Bulk] {
             loop {
-                let list = if queue == Queue::Fresh { &self.fresh } else { &self.bulk };
-                let Some(id) = list.front().copied() else { break };
+                let list = if queue == Queue::Fresh {
+                    &self.fresh
+                } else {
+                    &self.bulk
+                };
+                let Some(id) = list.front().copied() else {
+                    break;
+                };
                 let can = self.table.get(&id.0).is_some_and(|e| {
                     e.send.is_waiting() && (e.send.queue.is_empty() || self.allowance(&e.send) > 0)
                 });
                 if can {
                     break;
                 }
-                let list = if queue == Queue::Fresh { &mut self.fresh } else { &mut self.bulk };
+                let list = if queue == Queue::Fresh {
+                    &mut self.fresh
+                } else {
+                    &mut self.bulk
+                };
                 list.pop_front();
                 if let Some(entry) = self.table.get_mut(&id.0) {
-                    entry.queue = if entry.send.is_waiting() { Queue::NoCredit } else { Queue::None };
+                    entry.queue = if entry.send.is_waiting() {
+                        Queue::NoCredit
+                    } else {
+                        Queue::None
+                    };
                     if entry.queue == Queue::NoCredit {
                         self.no_credit.push_back(id);
                     }
@@ -257,7 +287,13 @@ impl Streams {
 
     fn wake_writers(&mut self) {
         let ready = |id: &&StreamId| self.room(**id) >= WORTH_WAKING;
-        for id in self.writers.iter().filter(ready).copied().collect::<alloc::vec::Vec<_>>() {
+        for id in self
+            .writers
+            .iter()
+            .filter(ready)
+            .copied()
+            .collect::<alloc::vec::Vec<_>>()
+        {
             if let Some(entry) = self.table.get_mut(&id.0).filter(|e| !e.news) {
                 entry.news = true;
                 self.news.push_back(id);
@@ -273,7 +309,9 @@ impl Streams {
 
     /// How many bytes the application may write to a stream now.
     fn room(&self, id: StreamId) -> u64 {
-        let Some(entry) = self.table.get(&id.0) else { return 0 };
+        let Some(entry) = self.table.get(&id.0) else {
+            return 0;
+        };
         let others = self.pooled - entry.send.pooled();
         (OWN_CREDIT + share(self.send_pool, others)).saturating_sub(entry.send.buffered())
     }
@@ -284,7 +322,15 @@ impl Streams {
 
     fn add(&mut self, id: StreamId, hello: bool) {
         let (send, recv) = (SendHalf::new(), RecvHalf::new());
-        let entry = Entry { send, recv, hello, queue: Queue::None, say: Say::Nothing, news: false, finished: false };
+        let entry = Entry {
+            send,
+            recv,
+            hello,
+            queue: Queue::None,
+            say: Say::Nothing,
+            news: false,
+            finished: false,
+        };
         self.table.insert(id.0, entry);
     }
 
@@ -313,7 +359,11 @@ impl Streams {
     fn reach(&mut self, id: StreamId) -> Result<(), Violation> {
         let index = id.0 >> 1;
         if self.is_ours(id) {
-            return if index < self.opened { Ok(()) } else { Err(Violation::StreamCount) };
+            return if index < self.opened {
+                Ok(())
+            } else {
+                Err(Violation::StreamCount)
+            };
         }
         if index >= self.theirs_told {
             return Err(Violation::StreamCount);
@@ -342,7 +392,11 @@ impl Streams {
         if let Some(result) = self.update(id, |e| e.recv.insert(offset, payload, fin, body)) {
             result?;
         }
-        if self.received > self.pool { Err(Violation::Credit) } else { Ok(()) }
+        if self.received > self.pool {
+            Err(Violation::Credit)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn on_control(&mut self, control: &Control) -> Result<(), Violation> {
@@ -363,7 +417,8 @@ impl Streams {
             }
             Control::Reset { stream, code, size } => {
                 self.reach(stream)?;
-                self.update(stream, |e| e.recv.on_reset(code, size)).unwrap_or(Ok(()))?;
+                self.update(stream, |e| e.recv.on_reset(code, size))
+                    .unwrap_or(Ok(()))?;
                 if self.received > self.pool {
                     return Err(Violation::Credit);
                 }
@@ -371,7 +426,10 @@ impl Streams {
             Control::Stop { stream, code } => {
                 self.reach(stream)?;
                 self.update(stream, |e| {
-                    if !matches!(e.send.state, SendState::Done { .. } | SendState::Reset { .. }) {
+                    if !matches!(
+                        e.send.state,
+                        SendState::Done { .. } | SendState::Reset { .. }
+                    ) {
                         e.send.stopped = Some(code);
                     }
                 });
@@ -429,21 +487,38 @@ impl Streams {
     /// streams that had nothing to send before.
     pub(crate) fn next_data(&mut self, max: usize, small: bool) -> Option<Content> {
         while let Some(id) = self.hellos.pop_front() {
-            let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.hello) else { continue };
+            let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.hello) else {
+                continue;
+            };
             if entry.send.is_waiting() || matches!(entry.send.state, SendState::Reset { .. }) {
                 continue; // what it sends says that it is there
             }
             entry.hello = false;
-            return Some(Content::Data { stream: id, offset: 0, fin: false, payload: Bytes::new() });
+            return Some(Content::Data {
+                stream: id,
+                offset: 0,
+                fin: false,
+                payload: Bytes::new(),
+            });
         }
         let from_fresh = !self.fresh.is_empty();
-        let id = if from_fresh { self.fresh.front() } else { self.bulk.front().filter(|_| !small) }.copied()?;
-        let allowance = usize::try_from(self.allowance(&self.table.get(&id.0)?.send)).unwrap_or(usize::MAX);
+        let id = if from_fresh {
+            self.fresh.front()
+        } else {
+            self.bulk.front().filter(|_| !small)
+        }
+        .copied()?;
+        let allowance =
+            usize::try_from(self.allowance(&self.table.get(&id.0)?.send)).unwrap_or(usize::MAX);
         let most = max.min(MAX_PAYLOAD).min(allowance);
         if most == 0 && !self.table.get(&id.0)?.send.queue.is_empty() {
             return None;
         }
-        if from_fresh { self.fresh.pop_front() } else { self.bulk.pop_front() };
+        if from_fresh {
+            self.fresh.pop_front()
+        } else {
+            self.bulk.pop_front()
+        };
         let join = self.join;
         if self.table.get(&id.0)?.hello {
             self.hellos.retain(|other| *other != id);
@@ -451,7 +526,11 @@ impl Streams {
         let content = self.update(id, |e| {
             e.hello = false;
             let (offset, send) = (e.send.sent, &mut e.send);
-            let payload = if join { send.queue.pop_joined(most) } else { send.queue.pop(most) };
+            let payload = if join {
+                send.queue.pop_joined(most)
+            } else {
+                send.queue.pop(most)
+            };
             send.sent += payload.len() as u64;
             send.unacked += payload.len() as u64;
             let fin = send.state == SendState::Finishing && send.queue.is_empty();
@@ -459,10 +538,23 @@ impl Streams {
                 send.state = SendState::Sent { fin: false };
             }
             // Out of its queue; whoever has more is bulk from here on.
-            e.queue = if send.is_waiting() { Queue::Bulk } else { Queue::None };
-            Content::Data { stream: id, offset, fin, payload }
+            e.queue = if send.is_waiting() {
+                Queue::Bulk
+            } else {
+                Queue::None
+            };
+            Content::Data {
+                stream: id,
+                offset,
+                fin,
+                payload,
+            }
         });
-        if self.table.get(&id.0).is_some_and(|e| e.queue == Queue::Bulk) {
+        if self
+            .table
+            .get(&id.0)
+            .is_some_and(|e| e.queue == Queue::Bulk)
+        {
             self.bulk.push_back(id);
             self.settle();
         }
@@ -473,12 +565,24 @@ impl Streams {
     pub(crate) fn sendable(&self) -> u64 {
         let waiting = self.fresh.iter().chain(&self.bulk).take(16);
         let entries = waiting.filter_map(|id| self.table.get(&id.0));
-        entries.map(|e| if e.send.queue.is_empty() { 1 } else { e.send.queue.len().min(self.allowance(&e.send)) }).sum()
+        entries
+            .map(|e| {
+                if e.send.queue.is_empty() {
+                    1
+                } else {
+                    e.send.queue.len().min(self.allowance(&e.send))
+                }
+            })
+            .sum()
     }
 
     /// How many messages could be sent now, each write being one (classic mode).
     pub(crate) fn sendable_messages(&self) -> usize {
-        let waiting = self.fresh.iter().chain(&self.bulk).filter_map(|id| self.table.get(&id.0));
+        let waiting = self
+            .fresh
+            .iter()
+            .chain(&self.bulk)
+            .filter_map(|id| self.table.get(&id.0));
         waiting.map(|e| e.send.queue.pieces().max(1)).sum()
     }
 
@@ -490,7 +594,8 @@ impl Streams {
     /// Whether a control message is a reason for a bundle by itself.
     pub(crate) fn is_urgent(&self) -> bool {
         let grown = self.theirs_ended + self.theirs_most;
-        let awaited = self.theirs >= self.theirs_told && (grown - self.theirs_told) * 2 >= self.theirs_most;
+        let awaited =
+            self.theirs >= self.theirs_told && (grown - self.theirs_told) * 2 >= self.theirs_most;
         self.urgent > 0 || awaited
     }
 
@@ -506,7 +611,11 @@ impl Streams {
 
     /// Whether bytes wait, for credit or else.
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.fresh.is_empty() || !self.bulk.is_empty() || !self.no_credit.is_empty() || !self.hellos.is_empty() || self.urgent > 0
+        !self.fresh.is_empty()
+            || !self.bulk.is_empty()
+            || !self.no_credit.is_empty()
+            || !self.hellos.is_empty()
+            || self.urgent > 0
     }
 
     // --- news ----------------------------------------------------------------------------------------------
@@ -522,7 +631,10 @@ impl Streams {
         while let Some(id) = self.news.front().copied() {
             let room = self.room(id);
             let closed = self.closed;
-            let event = self.table.get_mut(&id.0).and_then(|e| e.next_news(id, room, closed));
+            let event = self
+                .table
+                .get_mut(&id.0)
+                .and_then(|e| e.next_news(id, room, closed));
             if event.is_some() {
                 if matches!(event, Some(Event::Finished(_) | Event::Writable(_))) {
                     self.writers.remove(&id);
@@ -541,7 +653,13 @@ impl Streams {
     /// The session is over: nothing more comes or goes. What has arrived can still be read.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        for list in [&mut self.fresh, &mut self.bulk, &mut self.no_credit, &mut self.says, &mut self.hellos] {
+        for list in [
+            &mut self.fresh,
+            &mut self.bulk,
+            &mut self.no_credit,
+            &mut self.says,
+            &mut self.hellos,
+        ] {
             list.clear();
         }
         self.urgent = 0;
@@ -575,7 +693,8 @@ impl Entry {
     /// Whether and how much this stream has something to say.
     fn say_level(&self, pool: u64, received: u64) -> Say {
         if matches!(self.send.state, SendState::Reset { said: false, .. })
-            || (matches!(self.recv.state, RecvState::Stopped { said: false, .. }) && self.recv.size.is_none())
+            || (matches!(self.recv.state, RecvState::Stopped { said: false, .. })
+                && self.recv.size.is_none())
         {
             return Say::Urgent;
         }
@@ -596,20 +715,39 @@ impl Entry {
         let others = received - recv.charged();
         let window = OWN_CREDIT + share(pool, others);
         let left = (recv.announced + share(pool, others)).saturating_sub(recv.highest);
-        if left < window / 2 || grows >= window / 2 { Say::Urgent } else { Say::Lazy }
+        if left < window / 2 || grows >= window / 2 {
+            Say::Urgent
+        } else {
+            Say::Lazy
+        }
     }
 
     /// Says one thing and notes that it is said.
     fn say(&mut self, id: StreamId) -> Option<Control> {
-        if let SendState::Reset { code, said: said @ false } = &mut self.send.state {
+        if let SendState::Reset {
+            code,
+            said: said @ false,
+        } = &mut self.send.state
+        {
             *said = true;
             self.hello = false;
-            return Some(Control::Reset { stream: id, code: *code, size: self.send.sent });
+            return Some(Control::Reset {
+                stream: id,
+                code: *code,
+                size: self.send.sent,
+            });
         }
-        if let RecvState::Stopped { code, said: said @ false } = &mut self.recv.state {
+        if let RecvState::Stopped {
+            code,
+            said: said @ false,
+        } = &mut self.recv.state
+        {
             *said = true;
             if self.recv.size.is_none() {
-                return Some(Control::Stop { stream: id, code: *code });
+                return Some(Control::Stop {
+                    stream: id,
+                    code: *code,
+                });
             }
         }
         let limit = self.recv.could_announce();
@@ -628,7 +766,9 @@ impl Entry {
             self.recv.blocked = false;
             return Some(Event::Readable(id));
         }
-        if self.send.blocked && (closed || self.send.state != SendState::Open || room >= WORTH_WAKING) {
+        if self.send.blocked
+            && (closed || self.send.state != SendState::Open || room >= WORTH_WAKING)
+        {
             self.send.blocked = false;
             return Some(Event::Writable(id));
         }
@@ -637,7 +777,10 @@ impl Entry {
 
     /// Gives up the sending half.
     fn reset(&mut self, code: ResetCode) -> bool {
-        if matches!(self.send.state, SendState::Done { .. } | SendState::Reset { .. }) {
+        if matches!(
+            self.send.state,
+            SendState::Done { .. } | SendState::Reset { .. }
+        ) {
             return false;
         }
         self.send.queue.clear();
@@ -662,7 +805,10 @@ impl RecvHalf {
                 self.size = Some(size);
                 self.highest = size;
                 // The peer is done with it, so its share of the pool is back on both sides.
-                self.end(RecvState::Reset { code: ours, told: true });
+                self.end(RecvState::Reset {
+                    code: ours,
+                    told: true,
+                });
             }
             RecvState::Ended | RecvState::Reset { .. } => {}
         }

@@ -63,8 +63,14 @@ impl Pieces {
         if self.whole.is_empty() {
             self.end_run();
         }
-        let Some(front) = self.whole.front_mut() else { return Bytes::new() };
-        let piece = if front.len() > max { front.split_to(max) } else { self.whole.pop_front().unwrap_or_default() };
+        let Some(front) = self.whole.front_mut() else {
+            return Bytes::new();
+        };
+        let piece = if front.len() > max {
+            front.split_to(max)
+        } else {
+            self.whole.pop_front().unwrap_or_default()
+        };
         self.len -= piece.len() as u64;
         if self.len == 0 {
             self.whole = VecDeque::new();

@@ -57,9 +57,19 @@ impl RecvHalf {
 
     /// Takes in bytes at `offset`. `body` is the size of the body that they are a slice of: what is less than a
     /// quarter of it is copied, lest one kept byte pin a megabyte (A15).
-    pub(crate) fn insert(&mut self, offset: u64, payload: Bytes, fin: bool, body: usize) -> Result<(), Violation> {
+    pub(crate) fn insert(
+        &mut self,
+        offset: u64,
+        payload: Bytes,
+        fin: bool,
+        body: usize,
+    ) -> Result<(), Violation> {
         let end = offset + payload.len() as u64;
-        if self.size.is_some_and(|size| end > size || (fin && end != size)) || (fin && end < self.highest) {
+        if self
+            .size
+            .is_some_and(|size| end > size || (fin && end != size))
+            || (fin && end < self.highest)
+        {
             return Err(Violation::FinalSize);
         }
         if fin {
@@ -69,7 +79,11 @@ impl RecvHalf {
         if !matches!(self.state, RecvState::Open) || payload.is_empty() {
             return Ok(());
         }
-        let payload = if payload.len() * 4 < body { Bytes::copy_from_slice(&payload) } else { payload };
+        let payload = if payload.len() * 4 < body {
+            Bytes::copy_from_slice(&payload)
+        } else {
+            payload
+        };
         let contiguous = self.read + self.ready.len();
         if offset <= contiguous {
             self.append(offset, payload);
@@ -160,7 +174,11 @@ impl RecvHalf {
     /// Bytes beyond the credit that was told: this stream's share of the pool. None once the peer is done for
     /// good and the application, too.
     pub(crate) fn charged(&self) -> u64 {
-        if matches!(self.state, RecvState::Reset { .. }) { 0 } else { self.highest.saturating_sub(self.announced) }
+        if matches!(self.state, RecvState::Reset { .. }) {
+            0
+        } else {
+            self.highest.saturating_sub(self.announced)
+        }
     }
 
     /// How far the credit could be raised.
@@ -224,9 +242,16 @@ mod tests {
     #[test]
     fn contradictory_sizes_are_violations() {
         let mut half = RecvHalf::new();
-        half.insert(10, Bytes::from_static(b"abc"), true, 3).unwrap();
-        assert_eq!(half.insert(10, Bytes::from_static(b"abcd"), false, 4), Err(Violation::FinalSize));
-        assert_eq!(half.insert(0, Bytes::from_static(b"ab"), true, 2), Err(Violation::FinalSize));
+        half.insert(10, Bytes::from_static(b"abc"), true, 3)
+            .unwrap();
+        assert_eq!(
+            half.insert(10, Bytes::from_static(b"abcd"), false, 4),
+            Err(Violation::FinalSize)
+        );
+        assert_eq!(
+            half.insert(0, Bytes::from_static(b"ab"), true, 2),
+            Err(Violation::FinalSize)
+        );
         assert_eq!(half.insert(13, Bytes::new(), true, 0), Ok(()));
     }
 
@@ -234,7 +259,8 @@ mod tests {
     fn a_small_part_of_a_large_body_does_not_pin_it() {
         let body = Bytes::from(alloc::vec![1; 1000]);
         let mut half = RecvHalf::new();
-        half.insert(0, body.slice(0..10), false, body.len()).unwrap();
+        half.insert(0, body.slice(0..10), false, body.len())
+            .unwrap();
         assert!(body.is_unique());
     }
 }

@@ -65,7 +65,11 @@ impl SendHalf {
     pub(crate) fn charged(&self) -> u64 {
         match self.state {
             SendState::Done { reset: true } => 0,
-            _ => self.sent.saturating_sub(self.limit),
+            SendState::Open
+            | SendState::Finishing
+            | SendState::Sent { .. }
+            | SendState::Reset { .. }
+            | SendState::Done { reset: false } => self.sent.saturating_sub(self.limit),
         }
     }
 
