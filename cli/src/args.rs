@@ -1,4 +1,6 @@
 //! The command line: what can be said, how it is explained, and nothing of what it does.
+// The comments are the text of --help, where brackets mean "may be left out".
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -47,6 +47,8 @@ impl Mock {
         let mut state = self.state.lock().unwrap();
         loop {
             if let Some(result) = f(&mut state) {
+                // What it took may be what another waits for.
+                self.changed.notify_all();
                 return result;
             }
             let (guard, waited) = self
@@ -225,4 +227,30 @@ fn a_reset_wakes_a_writer_that_waits_for_credit() {
     stream.with(|s| s.peer_reset = true);
     sees_reset(&app);
     copier.join().unwrap().unwrap_err();
+}
+
+#[test]
+fn a_reset_that_the_writer_meets_first_is_no_end_to_the_reader() {
+    // The system tells a reset once. Who writes all the time often is the one told, and the reader finds an end.
+    for _ in 0..200 {
+        let (app, stream, copier) = joined();
+        let feeding = {
+            let stream = Arc::clone(&stream);
+            thread::spawn(move || {
+                while stream.with(|s| {
+                    s.to_socket.push(Bytes::from_static(&[1; 100]));
+                    s.to_socket.len() < 1000 && s.reset.is_none()
+                }) {}
+            })
+        };
+        (&app).read_exact(&mut [0; 100]).unwrap();
+        SockRef::from(&app)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(app);
+        assert_eq!(stream.wait(|s| s.reset), Refusal::Reset.code());
+        copier.join().unwrap().unwrap_err();
+        feeding.join().unwrap();
+        assert!(!stream.with(|s| s.from_socket_ended), "never a clean end");
+    }
 }
