@@ -3,7 +3,7 @@
 //! Locks are taken in this order: the table of sessions, then one session's. The table's is held to find a session and
 //! to forget one, never while a session works.
 
-use crate::driver::Shared;
+use crate::driver::{Shared, State};
 use crate::front::{OwnFront, Reply, Responder, Service, Ticket};
 use crate::machine::Machine;
 use crate::options::ListenOptions;
@@ -146,8 +146,13 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Sessions that nobody accepted are dropped and so closed.
+        // Sessions that wait to be accepted are dropped and so closed; others have not come so far.
         drop(self.handler.house.shut());
+        self.handler.house.for_all(|locked| {
+            if !locked.connected {
+                locked.close();
+            }
+        });
     }
 }
 
@@ -209,7 +214,7 @@ impl Handler {
     pub fn close(&self, grace: Duration) {
         let until = Instant::now().checked_add(grace);
         drop(self.house.shut());
-        self.house.for_all(Machine::close);
+        self.house.for_all(State::close);
         let mut table = self.house.table();
         while !table.known.is_empty() {
             table = match until.map(|until| until.saturating_duration_since(Instant::now())) {
@@ -229,7 +234,7 @@ impl Handler {
             };
         }
         drop(table);
-        self.house.for_all(Machine::abort);
+        self.house.for_all(State::abort);
     }
 }
 
@@ -341,7 +346,7 @@ impl House {
         std::mem::take(&mut queue.waiting)
     }
 
-    fn for_all(&self, mut what: impl FnMut(&mut Machine)) {
+    fn for_all(&self, mut what: impl FnMut(&mut State)) {
         let all: Vec<_> = self
             .table()
             .known
@@ -350,9 +355,7 @@ impl House {
             .collect();
         for shared in all {
             let mut locked = shared.lock();
-            if let Some(machine) = locked.machine() {
-                what(machine);
-            }
+            what(&mut locked);
             locked.settle();
         }
     }
@@ -361,7 +364,7 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         drop(self.shut());
-        self.for_all(Machine::abort);
+        self.for_all(State::abort);
     }
 }
 

@@ -14,7 +14,11 @@ use std::time::{Duration, Instant};
 fn processor() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok());
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|t| t.parse::<f64>().ok());
     ticks.sum::<f64>() / 100.0
 }
 
@@ -73,9 +77,59 @@ fn ping_pongs() {
         ping_pong(200, &mut near);
         let (cpu, before) = (processor(), pair.client.stats().exchanges);
         let times = ping_pong(10_000, &mut near);
-        report("ping-pong over a stream", times, processor() - cpu, Some(&pair), before);
+        report(
+            "ping-pong over a stream",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
         drop(near);
         echoing.join().unwrap();
+    });
+}
+
+/// Threads of this process, and how often they have gone to sleep so far.
+fn threads() -> (usize, u64) {
+    let mut sleeps = 0;
+    let mut threads = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let count = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sleeps += count
+            .and_then(|n| n.trim().parse::<u64>().ok())
+            .unwrap_or(0);
+        threads += 1;
+    }
+    (threads, sleeps)
+}
+
+#[test]
+#[ignore = "measures"]
+fn idle_sessions() {
+    bounded(|| {
+        let (alone, _) = threads();
+        let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+        // Until what belongs to the beginning is over, and idle lanes have ended.
+        thread::sleep(Duration::from_secs(8));
+        let ((threads_before, sleeps), cpu) = (threads(), processor());
+        let exchanges = |pairs: &[Pair]| {
+            pairs
+                .iter()
+                .map(|p| p.client.stats().exchanges)
+                .sum::<u64>()
+        };
+        let before = exchanges(&pairs);
+        thread::sleep(Duration::from_secs(20));
+        println!(
+            "20 idle sessions for 20 s, both ends: {} threads, {} wakes, {} exchanges, {:.2} s of processor",
+            threads_before - alone,
+            threads().1 - sleeps,
+            exchanges(&pairs) - before,
+            processor() - cpu,
+        );
     });
 }
 
@@ -105,7 +159,13 @@ fn short_streams() {
                 start.elapsed()
             })
             .collect();
-        report("a stream for a question and an answer", times, processor() - cpu, Some(&pair), before);
+        report(
+            "a stream for a question and an answer",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
         serving.join().unwrap();
     });
 }
@@ -131,14 +191,26 @@ fn bulk() {
             let (time, cpu) = (start.elapsed().as_secs_f64(), processor() - cpu);
             writer.join().unwrap();
             let gigabytes = SIZE as f64 / 1e9;
-            println!("{what}: {:.0} MB/s, {:.2} s of processor per GB", 1e3 * gigabytes / time, cpu / gigabytes);
+            println!(
+                "{what}: {:.0} MB/s, {:.2} s of processor per GB",
+                1e3 * gigabytes / time,
+                cpu / gigabytes
+            );
         };
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let plain = TcpStream::connect(door.local_addr().unwrap()).unwrap();
-        carry("bulk over TCP", Box::new(plain), Box::new(door.accept().unwrap().0));
+        carry(
+            "bulk over TCP",
+            Box::new(plain),
+            Box::new(door.accept().unwrap().0),
+        );
         let pair = pair();
         let (near, far) = streams(&pair);
-        carry("bulk up", Box::new(near.try_clone().unwrap()), Box::new(far.try_clone().unwrap()));
+        carry(
+            "bulk up",
+            Box::new(near.try_clone().unwrap()),
+            Box::new(far.try_clone().unwrap()),
+        );
         println!("{:?}", pair.client.stats());
         carry("bulk down", Box::new(far), Box::new(near));
         println!("{:?}", pair.client.stats());
