@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::net::RecvFlags;
 use socket2::SockRef;
 
 use crate::intake::{Intake, is_wait_over};
@@ -85,6 +86,15 @@ pub enum Side {
 pub fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     SockRef::from(socket).set_linger(Some(Duration::ZERO))
+}
+
+/// Appends what has arrived on a socket already, at most a few KiB, without waiting. What else there is to know of it,
+/// an end or an error, comes with the next read.
+pub fn read_early(socket: &TcpStream, to: &mut Vec<u8>) {
+    let mut early = [0; 4096];
+    if let Ok((n, _)) = rustix::net::recv(socket, &mut early[..], RecvFlags::DONTWAIT) {
+        to.extend_from_slice(&early[..n]);
+    }
 }
 
 /// Carries bytes both ways until both have ended, then closes the socket. The socket must be [`prepare`]d.

@@ -146,6 +146,25 @@ fn the_far_end_may_end_first() {
 }
 
 #[test]
+fn what_is_there_early_is_taken_without_waiting_and_an_end_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut app = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut socket = listener.accept().unwrap().0;
+    let mut first = b"preamble ".to_vec();
+    read_early(&socket, &mut first);
+    assert_eq!(first, b"preamble ", "nothing yet");
+    app.write_all(b"early").unwrap();
+    socket.peek(&mut [0]).unwrap();
+    read_early(&socket, &mut first);
+    assert_eq!(first, b"preamble early");
+    app.shutdown(Shutdown::Write).unwrap();
+    socket.peek(&mut [0]).unwrap();
+    read_early(&socket, &mut first);
+    assert_eq!(first, b"preamble early");
+    assert_eq!(socket.read(&mut [0]).unwrap(), 0, "the end");
+}
+
+#[test]
 fn many_bytes_arrive_as_they_were() {
     let (mut app, stream, copier) = joined();
     let mut sent = vec![0; 3_000_000];
