@@ -7,15 +7,16 @@
 //! Inputs are fed before deadlines: an answer that came late but came is an answer.
 
 use crate::carrier::Trouble;
+use crate::ends::Ends;
 use crate::front::{Reply, Responder};
-use crate::lanes::{Job, Slot};
+use crate::handler::{Home, unavailable};
+use crate::lanes::Slot;
 use crate::machine::Machine;
-use crate::path::{News, Path};
-use crate::server::Home;
-use crate::stream::Ends;
+use crate::path::Path;
 use crate::timer;
+use crate::work::Work;
 use bytes::Bytes;
-use posthole_protocol::{CloseReason, Event, ExchangeId, Failure, RequestId, StreamId};
+use posthole_protocol::{CloseReason, Event, ExchangeId, RequestId, StreamId};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +36,7 @@ pub(crate) struct Shared {
     /// The session is there, or has ended.
     pub(crate) milestone: Condvar,
     /// The router that knows it, on the server.
-    home: Option<Home>,
+    pub(crate) home: Option<Home>,
 }
 
 /// What the lock protects.
@@ -154,7 +155,7 @@ impl Shared {
                     Err(reject) => Some((responder, Reply::from(reject))),
                 }
             }
-            Some(Machine::Client { .. }) | None => Some((responder, crate::server::unavailable())),
+            Some(Machine::Client { .. }) | None => Some((responder, unavailable())),
         };
         locked.settle();
         if let Some((responder, reply)) = refused {
@@ -292,7 +293,7 @@ impl State {
     }
 
     /// All that the core has to say, and what follows from it.
-    fn poll(&mut self, shared: &Arc<Shared>) -> Work {
+    pub(crate) fn poll(&mut self, shared: &Arc<Shared>) -> Work {
         let mut work = Work::default();
         if self.broken {
             self.leave(shared, &mut work);
@@ -392,7 +393,7 @@ impl State {
                     // The core has answered all that it owes; who is still here gets a lost exchange.
                     let rest = held
                         .drain()
-                        .map(|(_, responder)| (responder, crate::server::unavailable()));
+                        .map(|(_, responder)| (responder, unavailable()));
                     work.replies.extend(rest);
                     work.over = !std::mem::replace(&mut self.forgotten, true);
                 }
@@ -402,87 +403,5 @@ impl State {
         if over && let Some(armed) = self.armed.take() {
             timer::disarm(shared.key, armed);
         }
-    }
-}
-
-/// What is to be done once the lock is released.
-#[derive(Default)]
-struct Work {
-    wakes: Vec<Arc<Condvar>>,
-    room: bool,
-    incoming: bool,
-    milestone: bool,
-    replies: Vec<(Box<dyn Responder>, Reply)>,
-    cancelled: Vec<(Arc<Slot>, ExchangeId)>,
-    jobs: Vec<Job>,
-    ended: Vec<Arc<Slot>>,
-    announce: bool,
-    closed: Option<CloseReason>,
-    over: bool,
-    path: Option<News>,
-}
-
-impl Work {
-    fn perform(mut self, shared: &Arc<Shared>) {
-        while let Some(again) = self.perform_once(shared) {
-            self = again;
-        }
-    }
-
-    /// `Some`: exchanges for which there was no thread have failed, and the core has something to say to that.
-    fn perform_once(self, shared: &Arc<Shared>) -> Option<Work> {
-        for waiting in self.wakes {
-            waiting.notify_all();
-        }
-        for (responder, reply) in self.replies {
-            responder.respond(reply);
-        }
-        let mut stranded = Vec::new();
-        for job in self.jobs {
-            stranded.extend(job.start(shared).err());
-        }
-        for (slot, exchange) in self.cancelled {
-            slot.cancel(exchange);
-        }
-        if self.milestone {
-            shared.milestone.notify_all();
-        }
-        if self.incoming {
-            shared.incoming.notify_all();
-        }
-        if self.room {
-            shared.room.notify_all();
-        }
-        for slot in self.ended {
-            slot.end();
-        }
-        if let Some(news) = self.path {
-            news.tell();
-        }
-        if let Some(reason) = self.closed {
-            tracing::debug!(session = shared.key, %reason, "session ended");
-        }
-        if let Some(home) = &shared.home {
-            if self.announce {
-                home.announce(shared);
-            }
-            if self.over {
-                home.ended(shared);
-            }
-        }
-        if stranded.is_empty() {
-            return None;
-        }
-        let mut locked = shared.lock();
-        for (exchange, error) in stranded {
-            if let Some(Machine::Client { core, lanes }) = locked.machine() {
-                lanes.done(exchange, None);
-                let _ = core.feed_failure(timer::now(), exchange, Failure::Connect);
-            }
-            locked
-                .path
-                .failed(format!("no thread to carry an exchange: {error}"));
-        }
-        Some(locked.poll(shared))
     }
 }

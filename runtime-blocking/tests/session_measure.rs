@@ -7,6 +7,7 @@ mod session_support;
 use session_support::{Pair, bounded, pair, streams};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,58 @@ fn ping_pongs() {
             Some(&pair),
             before,
         );
+        drop(near);
+        echoing.join().unwrap();
+    });
+}
+
+#[test]
+#[ignore = "measures"]
+fn ping_pongs_in_company() {
+    bounded(|| {
+        let pair = pair();
+        let (mut near, far) = streams(&pair);
+        let echoing = thread::spawn(move || echo(far));
+        let idle: Vec<_> = (0..1000).map(|_| streams(&pair)).collect();
+        let (cpu, before) = (processor(), pair.client.stats().exchanges);
+        let times = ping_pong(5000, &mut near);
+        report(
+            "ping-pong beside 1000 idle streams",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
+        drop(idle);
+
+        let (bulk, mut sink) = streams(&pair);
+        let bulk = Arc::new(bulk);
+        let writes = bulk.clone();
+        let writer = thread::spawn(move || while (&*writes).write_all(&[1; 65536]).is_ok() {});
+        let reader = thread::spawn(move || {
+            let mut buffer = vec![0; 65536];
+            let mut bytes = 0u64;
+            while let Ok(n @ 1..) = sink.read(&mut buffer) {
+                bytes += n as u64;
+            }
+            bytes
+        });
+        let (start, cpu, before) = (Instant::now(), processor(), pair.client.stats().exchanges);
+        let times = ping_pong(2000, &mut near);
+        report(
+            "ping-pong beside bulk up",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
+        bulk.reset(0);
+        let bytes = reader.join().unwrap() as f64;
+        println!(
+            "bulk up meanwhile: {:.0} MB/s",
+            bytes / 1e6 / start.elapsed().as_secs_f64()
+        );
+        writer.join().unwrap();
         drop(near);
         echoing.join().unwrap();
     });
