@@ -98,6 +98,10 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
 
+    /// How many clients' sessions to keep at once; each takes a thread
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub max_sessions: usize,
+
     /// How many connections to carry at once; each takes two threads
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max_connections: usize,
