@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use posthole_blocking::{ListenOptions, Listener, RouterConfig, Session, Stream};
+use posthole_blocking::{ListenOptions, Listener, RouterConfig, Stream};
 use tracing::{debug, info, warn};
 
 use crate::allow::AllowList;
@@ -133,14 +133,9 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
             });
         if let Err(e) = thread {
             warn!("session {number}: no thread for it: {e}");
-            refuse_session(&session);
+            session.abort();
         }
     }
-}
-
-/// Nobody will accept its streams.
-fn refuse_session(session: &Session) {
-    session.abort();
 }
 
 fn begin(stream: Stream, session: u64, shared: &Arc<Shared>) {
