@@ -13,6 +13,9 @@ use posthole_protocol::{
 };
 use posthole_protocol::{SessionId, StreamId};
 
+/// A little more than the time for which an opening's answer may wait for a reply to ride on it.
+const GRACE: u64 = 30_000;
+
 /// A client made by hand before a real server.
 pub struct FakeClient {
     /// The server.
@@ -41,6 +44,7 @@ impl FakeClient {
     pub fn connected(config: Config) -> FakeClient {
         let mut fake = FakeClient::new(config);
         fake.send(&[]);
+        fake.run_for(GRACE);
         let answer = fake
             .answers
             .first()
@@ -48,6 +52,7 @@ impl FakeClient {
         fake.prefix.echo = answer.prefix.nonce;
         fake.prefix.opening = None;
         fake.send(&[]);
+        fake.run_for(GRACE);
         fake
     }
 
