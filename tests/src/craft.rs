@@ -6,7 +6,7 @@ use crate::settings;
 use crate::tally::{answers, requests};
 use bytes::Bytes;
 use posthole_protocol::wire::{
-    Ack, AnswerPrefix, Chain, Content, Decoded, Message, Params, RequestPrefix, encode,
+    Ack, AnswerPrefix, Chain, Content, Decoded, Head, Message, Params, RequestPrefix, encode,
 };
 use posthole_protocol::{
     Client, CloseReason, Config, Event, ExchangeId, Instance, Instant, RequestId, Server,
@@ -180,12 +180,8 @@ impl FakeClient {
 
     fn keep(&mut self, chain: Chain) {
         let body = chain.into_bytes();
-        for exchange in (0..self.exchange).rev() {
-            let found = answers(&self.id, exchange, &body);
-            if !found.is_empty() {
-                self.answers.extend(found);
-                break;
-            }
+        if let Some(head) = Head::peek(&body) {
+            self.answers.extend(answers(&self.id, head.exchange, &body));
         }
         self.bodies.push(body);
     }
@@ -300,6 +296,16 @@ impl FakeServer {
         }
         self.now = end;
         self.requests - before
+    }
+
+    /// Answers whatever still comes for ten seconds, for what a client says at its end.
+    pub fn last_words(&mut self) {
+        for _ in 0..100 {
+            self.run_for(100_000);
+            while self.closed.is_none() && !self.open.is_empty() {
+                self.answer(&[]);
+            }
+        }
     }
 
     /// Takes all outputs. Whether there were any.
