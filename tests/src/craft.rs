@@ -138,6 +138,11 @@ impl FakeClient {
         self.now = end;
     }
 
+    /// How many requests were put before the server.
+    pub fn asked(&self) -> u64 {
+        self.next_request
+    }
+
     /// The server's end of the session.
     pub fn session(&mut self) -> Option<&mut End<Server>> {
         let id = self.id;
@@ -273,6 +278,11 @@ impl FakeServer {
             .feed_response(Instant::from_micros(self.now), exchange, body)
             .expect("it is open");
         self.collect();
+    }
+
+    /// Takes an open request off the list, the oldest being 0.
+    pub fn take(&mut self, which: usize) -> Option<(ExchangeId, Decoded<RequestPrefix>)> {
+        (which < self.open.len()).then(|| self.open.remove(which))
     }
 
     /// Lets so much time pass. How many requests came.
