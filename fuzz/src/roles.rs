@@ -179,6 +179,9 @@ fn twist(dice: &mut Dice, ack: &mut Ack, fields: &mut [&mut u64]) {
         3 => ack.ranges.clear(),
         _ => {}
     }
+    // Ranges that contradict their own acknowledgement can't be encoded.
+    let next = ack.next;
+    ack.ranges.retain(|range| range.start > next);
 }
 
 /// Up to four messages, rising from about where the last ones ended.

@@ -186,6 +186,26 @@ fn give_up(pair: &mut Pair, server: bool, which: usize, reset: bool) {
     }
 }
 
+/// In classic mode a write is a message and ten are a bundle: with tiny writes it would take all day.
+fn coarse(op: &Op, classic: bool) -> Op {
+    match *op {
+        Op::Open {
+            server,
+            send,
+            chunk,
+            pace,
+            slow,
+        } if classic => Op::Open {
+            server,
+            send,
+            chunk: chunk.max(1_000),
+            pace,
+            slow,
+        },
+        ref other => other.clone(),
+    }
+}
+
 /// Plays the operations under the weather, then heals the network: L1 to L6 hold all along, and everything is
 /// delivered in the end.
 ///
@@ -198,6 +218,7 @@ pub fn run(weather: &Weather, ops: &[Op]) {
         settings::tuned()
     };
     let mut pair = Pair::with(weather.seed, config);
+    let ops: Vec<Op> = ops.iter().map(|op| coarse(op, weather.classic)).collect();
     pair.net.conditions.jitter = weather.jitter;
     pair.net.conditions.hangups = weather.hangups;
     pair.net.set_rate(weather.rate, weather.rate);
@@ -206,7 +227,7 @@ pub fn run(weather: &Weather, ops: &[Op]) {
     let mut rng = Rng::new(weather.seed);
     let percent = weather.percent;
     pair.net.rule = Box::new(move |_| fault(&mut rng, percent));
-    for op in ops {
+    for op in &ops {
         apply(&mut pair, op);
         assert!(
             pair.client().closed.is_none(),

@@ -339,6 +339,8 @@ impl FakeServer {
                 for (count, message) in bundle.messages.clone() {
                     self.prefix.ack.next = self.prefix.ack.next.max(message.number + count);
                 }
+                let next = self.prefix.ack.next;
+                self.prefix.ack.ranges.retain(|range| range.start > next);
                 self.prefix.newest = self.prefix.newest.max(bundle.exchange);
                 self.open.push((request.exchange, bundle));
             }
