@@ -186,8 +186,9 @@ fn give_up(pair: &mut Pair, server: bool, which: usize, reset: bool) {
     }
 }
 
-/// In classic mode a write is a message and ten are a bundle: with tiny writes it would take all day.
-fn coarse(op: &Op, classic: bool) -> Op {
+/// A stream is written within a minute, and in classic mode, where a write is a message and ten are a bundle, in
+/// pieces that are not tiny.
+fn bounded(op: &Op, classic: bool) -> Op {
     match *op {
         Op::Open {
             server,
@@ -195,13 +196,17 @@ fn coarse(op: &Op, classic: bool) -> Op {
             chunk,
             pace,
             slow,
-        } if classic => Op::Open {
-            server,
-            send,
-            chunk: chunk.max(1_000),
-            pace,
-            slow,
-        },
+        } => {
+            let chunk = if classic { chunk.max(1_000) } else { chunk };
+            let pace = pace.min(60 * SEC / (send / chunk as u64 + 1));
+            Op::Open {
+                server,
+                send,
+                chunk,
+                pace,
+                slow,
+            }
+        }
         ref other => other.clone(),
     }
 }
@@ -218,7 +223,7 @@ pub fn run(weather: &Weather, ops: &[Op]) {
         settings::tuned()
     };
     let mut pair = Pair::with(weather.seed, config);
-    let ops: Vec<Op> = ops.iter().map(|op| coarse(op, weather.classic)).collect();
+    let ops: Vec<Op> = ops.iter().map(|op| bounded(op, weather.classic)).collect();
     pair.net.conditions.jitter = weather.jitter;
     pair.net.conditions.hangups = weather.hangups;
     pair.net.set_rate(weather.rate, weather.rate);

@@ -159,3 +159,23 @@ fn restarting_origin_teaches_nothing() {
         "{before} bytes a body before the restart, {after} after it"
     );
 }
+
+/// A18, A6: on a slow link a body takes long to arrive, and a hundred keystrokes overtake it: it counts all the same.
+#[test]
+fn slow_body_is_overtaken_by_keystrokes() {
+    let mut pair = Pair::new(8);
+    pair.serve(Script::sink());
+    // Slots grow and bodies are large before the path turns slow.
+    pair.client().play(Script::bulk(5_000_000));
+    pair.run_to_end(60 * SEC);
+    pair.net.set_rate(Some(20_000), Some(20_000));
+    pair.client().play(Script::bulk(200_000));
+    pair.client().play(Script::paced(2_000, 1, 10 * MS));
+    pair.run_to_end(120 * SEC);
+    let way = pair.net.tally.way(0, Side::Client);
+    assert!(
+        way.bytes <= 6_000_000,
+        "{} bytes for 5,202,000 and some headers",
+        way.bytes
+    );
+}
