@@ -255,7 +255,6 @@ impl Net {
         let body = request.body.into_bytes();
         let exchange = request.exchange.number();
         let numbers = numbers_up(&self.ids[client], &body);
-        self.tally.sent(client, Side::Client, body.len(), &numbers);
         self.trace.line(
             now,
             format!(
@@ -263,6 +262,7 @@ impl Net {
                 trace::request(&self.ids[client], &body)
             ),
         );
+        self.tally.sent(client, Side::Client, body.len(), &numbers);
         if let Some(record) = &mut self.record {
             record.requests.push((client, body.clone()));
         }
@@ -334,14 +334,13 @@ impl Net {
         );
         call.copies[copy].answered = true;
         let (client, exchange) = (call.client, call.exchange.number());
-        let gone = call.copies[copy].hung_up;
+        let gone = call.copies[copy].hung_up || !call.open;
         let wins = call
             .fault
             .duplicate
             .is_none_or(|duplicate| duplicate.second_wins == (copy == 1));
         let (mut fate, late) = (call.fault.response, call.fault.response_delay);
         let numbers = numbers_down(&self.ids[client], exchange, &body);
-        self.tally.sent(client, Side::Server, body.len(), &numbers);
         self.trace.line(
             now,
             format!(
@@ -349,6 +348,12 @@ impl Net {
                 trace::answer(&self.ids[client], exchange, &body)
             ),
         );
+        // Of two copies of a request that a box made, one answer goes nowhere.
+        let nowhere = gone || !wins;
+        if nowhere {
+            self.tally.lost(client, Side::Server, &numbers);
+        }
+        self.tally.sent(client, Side::Server, body.len(), &numbers);
         if let Some(record) = &mut self.record {
             record.answers.push((client, exchange, body.clone()));
         }
@@ -374,7 +379,7 @@ impl Net {
         {
             fate = Fate::Fail(Failure::Middlebox { status: 502 });
         }
-        if gone || !wins {
+        if nowhere {
             fate = Fate::Lose;
         }
         if fate != Fate::Pass {
@@ -394,7 +399,9 @@ impl Net {
                 }
             }
             (None, fate) => {
-                self.tally.lost(client, Side::Server, &numbers);
+                if !nowhere {
+                    self.tally.lost(client, Side::Server, &numbers);
+                }
                 if wins {
                     self.lose(id);
                 }
@@ -703,9 +710,21 @@ impl Net {
         self.lose(id);
         self.settle(id);
         self.up.drop_call(id);
+        let client = self.calls.get(&id).map_or(0, |call| call.client);
         for answer in self.down.drop_call(id) {
-            let client = self.calls.get(&id).map_or(0, |call| call.client);
             self.tally.lost(client, Side::Server, &answer.numbers);
+        }
+        let returning = |happening: &Happening| matches!(happening, Happening::Return { call, .. } if *call == id);
+        let late: Vec<_> = self
+            .queue
+            .iter()
+            .filter(|(_, h)| returning(h))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in late {
+            if let Some(Happening::Return { numbers, .. }) = self.queue.remove(&at) {
+                self.tally.lost(client, Side::Server, &numbers);
+            }
         }
         if self.conditions.hangups {
             let then = now + self.delay_up();
