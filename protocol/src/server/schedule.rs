@@ -98,25 +98,16 @@ impl Server {
     }
 
     /// What may go into an answer. The last exchange held is kept for what is small while bulk is on its way and
-    /// the client holds more than one: its next polls are on their way, too (A4).
+    /// the client holds more than one: its next polls are on their way, too (A4). Where there is room for both, a
+    /// keystroke goes alone: whoever reads it waits for no bulk.
     fn room(&self, held: &Held) -> Room {
         let bulk_is_out = || {
-            self.session
-                .outbox
-                .flights()
-                .any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
+            let mut flights = self.session.outbox.flights();
+            flights.any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
         };
-        if self.hold > 1 && self.exchanges.held().len() == 1 && bulk_is_out() {
-            Room {
-                bytes: SMALL_BODY,
-                small: true,
-            }
-        } else {
-            Room {
-                bytes: held.answer_max,
-                small: false,
-            }
-        }
+        let last = self.exchanges.held().len() == 1;
+        let alone = if last { self.hold > 1 && bulk_is_out() } else { self.session.streams.is_mixed() };
+        Room { bytes: if alone { SMALL_BODY } else { held.answer_max }, small: alone }
     }
 
     // --- time ----------------------------------------------------------------------------------------------

@@ -267,7 +267,7 @@ impl Session {
         };
         let soon = (self.streams.is_urgent() && !self.ending.is_sent()) || self.is_close_due();
         let data = (sendable > 0 && !self.ending.is_sent()).then(|| {
-            let at_once = self.outbox.is_empty() || sendable >= worth;
+            let at_once = self.outbox.is_empty() || sendable >= worth || self.streams.has_prompt();
             self.waiting_since.unwrap_or(now).after(if at_once {
                 Duration::ZERO
             } else {
