@@ -159,7 +159,10 @@ impl Client {
                 });
             }
             Refusal::Gone(instance) => self.on_gone(exchange, instance),
-            Refusal::Version(lowest, highest) if !self.answered => {
+            // Who speaks ours has only seen a damaged request.
+            Refusal::Version(lowest, highest)
+                if !self.answered && !(lowest..=highest).contains(&super::VERSION) =>
+            {
                 self.session.end(CloseReason::Version { lowest, highest });
             }
             Refusal::Busy(millis) => {

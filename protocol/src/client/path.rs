@@ -127,7 +127,9 @@ impl Path {
         if !config.learning {
             return config.timer_first;
         }
-        let base = base.clamp(config.timer_min + peer_ack_delay, config.timer_max);
+        let base = base
+            .max(config.timer_min + peer_ack_delay)
+            .min(config.timer_max);
         let doubled = base
             .saturating_mul(1 << u32::from(again).min(8))
             .min(config.timer_max.max(base));

@@ -15,7 +15,7 @@ use crate::id::{Instance, Nonce, RequestId, SessionId, StreamId};
 use crate::session::{Room, Session};
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
-use crate::time::Instant;
+use crate::time::{Instant, wire_micros};
 use crate::wire::{
     AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode,
 };
@@ -166,10 +166,9 @@ impl Server {
     fn on_bundle(&mut self, request: RequestId, decoded: Decoded<RequestPrefix>, size: usize) {
         let (number, prefix) = (decoded.exchange, decoded.prefix.clone());
         let opening = prefix.opening.is_some();
-        if !self.take_in(decoded, size) {
-            return self.hold_request(request, number, &prefix, AtOnce::Empty);
-        }
+        let fine = self.take_in(decoded, size);
         match self.exchanges.on_arrival(number) {
+            Arrival::New if !fine => self.hold_request(request, number, &prefix, AtOnce::Empty),
             Arrival::New if opening && !self.vouched => {
                 self.hold_request(request, number, &prefix, AtOnce::Data)
             }
@@ -297,12 +296,11 @@ impl Server {
 
     fn prefix(&self, held: &Held, sent_at: Instant) -> AnswerPrefix {
         let config = &self.session.config;
-        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX >> 2);
         let opening = (!self.known).then(|| Params {
             streams: config.streams,
             versions: Some((1, 1)),
-            ack_delay: Some(micros(config.ack_delay)),
-            idle: Some(micros(config.idle)),
+            ack_delay: Some(wire_micros(config.ack_delay)),
+            idle: Some(wire_micros(config.idle)),
             instance: Some(self.instance),
             ..Params::default()
         });
@@ -313,7 +311,7 @@ impl Server {
             ack: self.session.inbox.ack(),
             credit: config.pool,
             unread: self.session.unread,
-            held_for: micros(sent_at.since(held.arrived_at)),
+            held_for: wire_micros(sent_at.since(held.arrived_at)),
             newest: self.exchanges.newest(),
             held: self.exchanges.list(),
             backlog: 0,
@@ -426,6 +424,10 @@ impl Server {
     pub(crate) fn check(&self) {
         self.session.streams.check();
         self.session.outbox.check();
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.session.outbox.next_number()
     }
 
     pub(crate) fn is_flushed(&self) -> bool {

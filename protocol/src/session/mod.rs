@@ -131,6 +131,12 @@ impl Session {
         if newest {
             self.newest = Some(number);
         }
+        if self.ending.dying.is_some() {
+            return Ok(Arrived {
+                newest,
+                news: false,
+            }); // nothing more of a peer that broke a rule counts
+        }
         let streams = &mut self.streams;
         let mut news = self.outbox.on_ack(ack, |told| streams.on_delivered(told))?;
         if news {
@@ -323,6 +329,7 @@ impl Session {
             .unwrap_or(0);
         self.ending
             .want(code, String::from(reason.get(..end).unwrap_or("")), None);
+        self.streams.end_writing();
     }
 
     /// The peer broke a rule: say so once, and that is the end.

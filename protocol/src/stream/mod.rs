@@ -113,6 +113,8 @@ pub(crate) struct Streams {
     received: u64,
     send_pool: u64,
     pooled: u64,
+    /// Nothing more may be written: the session is closing.
+    closing: bool,
     closed: bool,
 }
 
@@ -146,6 +148,7 @@ impl Streams {
             received: 0,
             send_pool: config.send_pool,
             pooled: 0,
+            closing: false,
             closed: false,
         }
     }
@@ -178,7 +181,7 @@ impl Streams {
 
     /// Puts a stream into the queues that its state asks for, or forgets it.
     fn place(&mut self, id: StreamId) {
-        let (pool, others) = (self.pool, self.received);
+        let (pool, others, closing) = (self.pool, self.received, self.closing);
         let room = self.room(id);
         let Some(entry) = self.table.get_mut(&id.0) else {
             return;
@@ -209,8 +212,8 @@ impl Streams {
             self.urgent += usize::from(say == Say::Urgent);
             self.says.push_back(id);
         }
-        let writable =
-            entry.send.blocked && (entry.send.state != SendState::Open || room >= WORTH_WAKING);
+        let writable = entry.send.blocked
+            && (closing || entry.send.state != SendState::Open || room >= WORTH_WAKING);
         if (writable || entry.finished || (entry.recv.blocked && entry.has_read_news()))
             && !entry.news
         {
@@ -654,11 +657,11 @@ impl Streams {
         }
         while let Some(id) = self.news.front().copied() {
             let room = self.room(id);
-            let closed = self.closed;
+            let (closing, closed) = (self.closing, self.closed);
             let event = self
                 .table
                 .get_mut(&id.0)
-                .and_then(|e| e.next_news(id, room, closed));
+                .and_then(|e| e.next_news(id, room, closing, closed));
             if event.is_some() {
                 if matches!(event, Some(Event::Finished(_) | Event::Writable(_))) {
                     self.writers.remove(&id);
@@ -674,9 +677,18 @@ impl Streams {
         None
     }
 
+    /// The session is closing: what was written is all there will be, and who waits to write is told.
+    pub(crate) fn end_writing(&mut self) {
+        self.closing = true;
+        for id in self.writers.clone() {
+            self.place(id);
+        }
+    }
+
     /// The session is over: nothing more comes or goes. What has arrived can still be read.
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.closing = true;
         for list in [
             &mut self.fresh,
             &mut self.bulk,
@@ -782,7 +794,7 @@ impl Entry {
         Some(Control::StreamCredit { stream: id, limit })
     }
 
-    fn next_news(&mut self, id: StreamId, room: u64, closed: bool) -> Option<Event> {
+    fn next_news(&mut self, id: StreamId, room: u64, closing: bool, closed: bool) -> Option<Event> {
         if core::mem::take(&mut self.finished) {
             return Some(Event::Finished(id));
         }
@@ -791,7 +803,7 @@ impl Entry {
             return Some(Event::Readable(id));
         }
         if self.send.blocked
-            && (closed || self.send.state != SendState::Open || room >= WORTH_WAKING)
+            && (closing || self.send.state != SendState::Open || room >= WORTH_WAKING)
         {
             self.send.blocked = false;
             return Some(Event::Writable(id));
