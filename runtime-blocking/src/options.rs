@@ -148,6 +148,15 @@ impl ListenOptions {
 }
 
 fn hack_config() -> Config {
-    let get = |k: &str, d: u32| std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    Config::builder().requests(get("PH_REQ", 12) as u8).body_max(get("PH_BODY", 1_000_000)).build().expect("fits")
+    let get = |k: &str, d: u32| {
+        std::env::var(k)
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(d)
+    };
+    Config::builder()
+        .requests(get("PH_REQ", 12) as u8)
+        .body_max(get("PH_BODY", 1_000_000))
+        .build()
+        .expect("fits")
 }

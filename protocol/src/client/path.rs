@@ -89,7 +89,7 @@ impl Path {
             },
             up: direction.clone(),
             down: direction,
-            requests: config.requests.min(2),
+            requests: config.requests.min(FEW),
             wait: config.wait_first,
         }
     }
@@ -167,8 +167,13 @@ impl Path {
             *full && (self.requests < FEW || short && carried < 2 * way.fills(least))
         });
         if grows && self.requests < config.requests && config.requests > 2 {
-            self.requests += 1;
+            self.requests = self.requests.saturating_add(2).min(config.requests);
         }
+    }
+
+    /// What a round trip takes when nothing else is on the wire, once one was measured.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.trips.known.then(|| self.least())
     }
 
     /// A round trip on the empty wire.
@@ -292,7 +297,7 @@ mod tests {
             sizes,
             [65_536, 131_072, 262_144, 524_288, 1_000_000, 1_000_000]
         );
-        assert_eq!(path.requests(), 8);
+        assert_eq!(path.requests(), 12);
     }
 
     #[test]
