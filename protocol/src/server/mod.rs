@@ -63,6 +63,8 @@ pub struct Server {
     last_request: Instant,
     /// Bytes per second to the client, 0 while unknown.
     rate: u64,
+    /// The shortest time from an answer to its acknowledgement.
+    least: Duration,
     stats: Stats,
 }
 
@@ -85,6 +87,7 @@ impl Server {
             newest_at: now,
             last_request: now,
             rate: 0,
+            least: Duration::MAX,
             stats: Stats::default(),
         }
     }
