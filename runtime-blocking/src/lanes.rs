@@ -203,23 +203,12 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
     }) = slot.next(shared, slot)
     {
         let mut told = Instant::now();
-        let t0 = std::time::Instant::now();
-        let up = body.len();
         let answer = lane.exchange(exchange.number(), &body, patience, &mut || {
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 shared.feed_progress(exchange);
             }
         });
-        if std::env::var_os("PH_TRACE").is_some() {
-            eprintln!(
-                "X {} up {} down {} us {}",
-                exchange.number(),
-                up,
-                answer.as_ref().map_or(0, |b| b.len()),
-                t0.elapsed().as_micros()
-            );
-        }
         drop(body);
         shared.feed_answer(exchange, answer, slot);
     }

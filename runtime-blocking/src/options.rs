@@ -25,7 +25,7 @@ impl Default for Options {
             plain: Plain::default(),
             tls: TlsChoice::default(),
             headers: Vec::new(),
-            config: hack_config(),
+            config: Config::default(),
             connect_timeout: Duration::from_secs(10),
             wait_for_answer: true,
         }
@@ -119,7 +119,7 @@ impl Default for ListenOptions {
             front: FrontChoice::default(),
             path: "/".into(),
             limits: Limits::default(),
-            config: hack_config(),
+            config: Config::default(),
             router: RouterConfig::default(),
         }
     }
@@ -166,18 +166,4 @@ impl ListenOptions {
         self.router = router;
         self
     }
-}
-
-fn hack_config() -> Config {
-    let get = |k: &str, d: u32| {
-        std::env::var(k)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(d)
-    };
-    Config::builder()
-        .requests(get("PH_REQ", 12) as u8)
-        .body_max(get("PH_BODY", 1_000_000))
-        .build()
-        .expect("fits")
 }
