@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// What may go into an answer. The last exchange held is kept for what is small while bulk is on its way and
-    /// the client holds more than one: its next polls are on their way, too (A4). Where there is room for both, a
+    /// the client has been told that more waits: its next polls are on their way, too (A4). Where there is room for both, a
     /// keystroke goes alone: whoever reads it waits for no bulk.
     fn room(&self, held: &Held) -> Room {
         let bulk_is_out = || {
@@ -107,7 +107,7 @@ impl Server {
         };
         let last = self.exchanges.held().len() == 1;
         let alone = if last {
-            self.hold > 1 && bulk_is_out()
+            self.hold > 1 && self.told > 0 && bulk_is_out()
         } else {
             self.session.streams.is_mixed()
         };
