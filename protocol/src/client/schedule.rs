@@ -94,7 +94,7 @@ impl Client {
             .outbox
             .due_at()
             .filter(|_| session.outbox.fits(now, room.bytes));
-        let new = session.streams.sendable() > 0;
+        let new = session.streams.sendable() > 0 && session.may_number();
         let many =
             session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
         let data = new.then(|| {

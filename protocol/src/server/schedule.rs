@@ -81,8 +81,9 @@ impl Server {
             return session.speak_at(room.bytes as u64, room);
         }
         // S4, to the letter: only a bundle's worth is answered before a second request comes.
-        let many =
-            session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
+        let many = session.streams.sendable_messages()
+            >= usize::from(session.config.bundle_messages)
+            && session.may_number();
         let other = session.speak_at(
             u64::MAX,
             Room {

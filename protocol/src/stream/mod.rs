@@ -186,6 +186,10 @@ impl Streams {
         let Some(entry) = self.table.get_mut(&id.0) else {
             return;
         };
+        if entry.queue == Queue::NoCredit && !entry.send.is_waiting() {
+            entry.queue = Queue::None;
+            self.no_credit.retain(|other| *other != id);
+        }
         if entry.send.is_over() && entry.recv.is_over() && !entry.hello && !entry.finished {
             self.forget(id);
             return;
@@ -704,7 +708,7 @@ impl Streams {
         for (number, entry) in &mut self.table {
             entry.send.queue.clear();
             entry.say = Say::Nothing;
-            entry.news = entry.send.blocked || entry.recv.blocked;
+            entry.news = entry.send.blocked || entry.recv.blocked || entry.finished;
             if entry.news {
                 self.news.push_back(StreamId(*number));
             }
@@ -846,7 +850,9 @@ impl RecvHalf {
                     told: true,
                 });
             }
-            RecvState::Ended | RecvState::Reset { .. } => {}
+            // The peer has its share of the pool back by its reset, and is to be told nothing more.
+            RecvState::Ended => self.announced = self.announced.max(self.highest),
+            RecvState::Reset { .. } => {}
         }
         Ok(())
     }
@@ -854,5 +860,7 @@ impl RecvHalf {
 
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod corner_tests;
 #[cfg(test)]
 mod tests;
