@@ -414,6 +414,11 @@ impl Net {
         self.start(now);
     }
 
+    /// A server refuses a request: what it carried was not read.
+    pub fn turned_away(&mut self, request: RequestId) {
+        self.lose(request.number() / 2);
+    }
+
     /// The server's HTTP stack answers with a failure of its own.
     pub fn refuse(&mut self, now: u64, request: RequestId, why: Failure) {
         let (id, copy) = (request.number() / 2, (request.number() % 2) as usize);

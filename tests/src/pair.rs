@@ -373,7 +373,10 @@ impl Pair {
             Taken::By(index) => {
                 self.pump_server(host, index);
             }
-            Taken::Answer(chain) => self.respond(request, chain.into_bytes()),
+            Taken::Answer(chain) => {
+                self.net.turned_away(request);
+                self.respond(request, chain.into_bytes());
+            }
             Taken::NotOurs if request.number() >= GHOSTS => {}
             Taken::NotOurs => {
                 self.net
