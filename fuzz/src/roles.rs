@@ -174,7 +174,8 @@ fn twist(dice: &mut Dice, ack: &mut Ack, fields: &mut [&mut u64]) {
         1 => ack.next = ack.next.saturating_add(dice.below(3)),
         2 => {
             let from = ack.next + 1 + dice.below(5);
-            ack.ranges = vec![from..from + 1 + dice.below(3)];
+            ack.ranges.clear();
+            ack.ranges.push(from..from + 1 + dice.below(3));
         }
         3 => ack.ranges.clear(),
         _ => {}

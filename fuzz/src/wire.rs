@@ -107,7 +107,7 @@ fn sendable<P: Clone>(bundle: &Decoded<P>) -> Option<Vec<Message>> {
                     at += len;
                 }
             }
-            content => messages.push(Message {
+            content @ (Content::Void | Content::Control(_)) => messages.push(Message {
                 number: message.number,
                 content,
             }),

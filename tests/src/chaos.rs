@@ -188,27 +188,15 @@ fn give_up(pair: &mut Pair, server: bool, which: usize, reset: bool) {
 
 /// A stream is written within a minute, and in classic mode, where a write is a message and ten are a bundle, in
 /// pieces that are not tiny.
-fn bounded(op: &Op, classic: bool) -> Op {
-    match *op {
-        Op::Open {
-            server,
-            send,
-            chunk,
-            pace,
-            slow,
-        } => {
-            let chunk = if classic { chunk.max(1_000) } else { chunk };
-            let pace = pace.min(60 * SEC / (send / chunk as u64 + 1));
-            Op::Open {
-                server,
-                send,
-                chunk,
-                pace,
-                slow,
-            }
-        }
-        ref other => other.clone(),
+fn bounded(mut op: Op, classic: bool) -> Op {
+    if let Op::Open {
+        send, chunk, pace, ..
+    } = &mut op
+    {
+        *chunk = (*chunk).max(if classic { 1_000 } else { 1 });
+        *pace = (*pace).min(60 * SEC / (*send / *chunk as u64 + 1));
     }
+    op
 }
 
 /// Plays the operations under the weather, then heals the network: L1 to L6 hold all along, and everything is
@@ -223,7 +211,10 @@ pub fn run(weather: &Weather, ops: &[Op]) {
         settings::tuned()
     };
     let mut pair = Pair::with(weather.seed, config);
-    let ops: Vec<Op> = ops.iter().map(|op| bounded(op, weather.classic)).collect();
+    let ops: Vec<Op> = ops
+        .iter()
+        .map(|op| bounded(op.clone(), weather.classic))
+        .collect();
     pair.net.conditions.jitter = weather.jitter;
     pair.net.conditions.hangups = weather.hangups;
     pair.net.set_rate(weather.rate, weather.rate);

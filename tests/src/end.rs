@@ -180,7 +180,7 @@ impl<M: Machine> End<M> {
                     talker.on_writable();
                 }
             }
-            _ => {}
+            Event::Connected | _ => {}
         }
         self.events.push(event);
     }

@@ -192,6 +192,43 @@ fn black_hole_for_an_answer() {
     }
 }
 
+/// D3, S8: half an answer each in turn, which HTTP takes for whole: no wait at all.
+#[test]
+fn half_an_answer() {
+    for k in 1..25 {
+        let mut pair = conversation(11, Some(4));
+        pair.net.rule = Box::new(move |i| {
+            if i.nth == k {
+                Fault::response(Fate::Cut(500))
+            } else {
+                Fault::NONE
+            }
+        });
+        pair.run_to_end(60 * SEC);
+        let lag = pair.ledger.worst_lag();
+        assert!(lag <= SEC, "half of answer {k} lost: a byte took {lag} us");
+    }
+}
+
+/// D3: two exchanges in a row vanish, request and answer, with all slots taken.
+#[test]
+fn two_black_holes_in_a_row() {
+    for k in 1..25 {
+        let mut pair = conversation(12, Some(2));
+        pair.net.rule = Box::new(move |i| match i.nth {
+            n if n == k => Fault::request(Fate::Lose),
+            n if n == k + 1 => Fault::response(Fate::Lose),
+            _ => Fault::NONE,
+        });
+        pair.run_to_end(60 * SEC);
+        let lag = pair.ledger.worst_lag();
+        assert!(
+            lag <= 15 * SEC,
+            "{k} and the next lost: a byte took {lag} us"
+        );
+    }
+}
+
 /// D3: one lonely push that is lost, with nothing else said by anybody.
 #[test]
 fn black_hole_for_a_lonely_push() {

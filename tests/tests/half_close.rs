@@ -5,7 +5,7 @@ use bytes::Bytes;
 use posthole_protocol::wire::{Content, Control};
 use posthole_protocol::{Event, Read, ReadError, ResetCode, StreamId, WriteError};
 use posthole_tests::app::Script;
-use posthole_tests::craft::{FakeClient, last};
+use posthole_tests::craft::{FakeClient, ack, last};
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
@@ -183,6 +183,10 @@ fn stop_is_told_after_the_end_was_read() {
         code: ResetCode(40),
     });
     fake.send(&[last(0, 0, b"bye"), stop]);
+    fake.run_for(50 * MS);
+    // The reset that answers the stop is acknowledged: nothing more will be said on the wire.
+    fake.prefix.ack = ack(1);
+    fake.send(&[]);
     let machine = &mut fake.session().unwrap().machine;
     let id = machine.accept().expect("a stream");
     assert!(matches!(
