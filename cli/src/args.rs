@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use posthole_blocking::Options;
 use posthole_blocking::carrier::{Plain, ProxyChoice, TlsChoice};
 
@@ -25,11 +25,17 @@ pub struct Cli {
     pub command: Command,
 
     /// Say more: once for every connection, twice for every exchange
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
     pub verbose: u8,
 
     /// Say only what is needed: that it is ready, and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        display_order = 101
+    )]
     pub quiet: bool,
 }
 
@@ -104,7 +110,7 @@ pub struct Serve {
 /// All forwards share one session. While the server can't be reached, this goes on trying, and new connections wait;
 /// when the server was restarted, connections are reset and new ones go through a new session.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(group = ArgGroup::new("what").required(true), after_help = "\
 Examples:
   posthole connect http://server:8080/ -L 2222:127.0.0.1:22 -L 5432:db.example.org:5432
   posthole connect https://example.org/tunnel --proxy http://user:password@proxy:3128 -L '[::1]:8000:[::1]:80'
@@ -125,12 +131,12 @@ pub struct Connect {
         short = 'L',
         long = "forward",
         value_name = "[BIND:]PORT:HOST:HOSTPORT",
-        required_unless_present = "stdio"
+        group = "what"
     )]
     pub forward: Vec<Forward>,
 
     /// Join standard input and output to one connection there, instead of forwarding ports
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "forward")]
+    #[arg(long, value_name = "HOST:PORT", group = "what")]
     pub stdio: Option<HostPort>,
 
     /// The HTTP proxy to go through, or `none`

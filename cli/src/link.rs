@@ -69,8 +69,9 @@ impl Link {
         }
     }
 
-    /// Ends the session in order, if there is one, within this time. To be called once the command stops.
+    /// Opens no further session, and ends the one that is there in order, within this time.
     pub fn close(&self, grace: Duration) {
+        self.stop.now(Ok(()));
         let current = self.lock().take();
         if let Some(session) = current {
             close_within(&session, grace);

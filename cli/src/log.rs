@@ -4,14 +4,23 @@ use std::io::{self, Write};
 
 use tracing::level_filters::LevelFilter;
 
-/// Begins to log: warnings and the life of sessions by default, errors alone when quiet, connections at `-v`,
-/// everything at `-vv`.
-pub fn start(verbose: u8, quiet: bool) {
-    let level = match (quiet, verbose) {
-        (true, _) => LevelFilter::ERROR,
-        (false, 0) => LevelFilter::INFO,
-        (false, 1) => LevelFilter::DEBUG,
-        (false, _) => LevelFilter::TRACE,
+/// How much is said: what the command line asks for, on top of what the command usually says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usual {
+    /// Warnings, and the life of sessions.
+    Sessions,
+    /// Warnings alone: the command has something of its own to show.
+    Warnings,
+}
+
+/// Begins to log: the usual by default, errors alone when quiet, every connection at `-v`, everything at `-vv`.
+pub fn start(usual: Usual, verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose, usual) {
+        (true, ..) => LevelFilter::ERROR,
+        (false, 0, Usual::Sessions) => LevelFilter::INFO,
+        (false, 0, Usual::Warnings) => LevelFilter::WARN,
+        (false, 1, _) => LevelFilter::DEBUG,
+        (false, ..) => LevelFilter::TRACE,
     };
     tracing_subscriber::fmt()
         .with_max_level(level)

@@ -3,21 +3,37 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use posthole::args::{Cli, Command, Connect, Serve};
 use posthole::connect::Client;
+use posthole::demo::Show;
 use posthole::error::Error;
-use posthole::log::say;
+use posthole::log::{Usual, say};
 use posthole::serve::{ServeOptions, Server};
 use posthole::stop::{Hangup, Stop};
 use posthole::{demo, log, stdio};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log::start(cli.verbose, cli.quiet);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let usual = match cli.command {
+        Command::Serve(_) | Command::Connect(_) => Usual::Sessions,
+        Command::Demo(_) => Usual::Warnings,
+    };
+    log::start(usual, cli.verbose, cli.quiet);
     let result = match cli.command {
         Command::Serve(args) => serve(args),
         Command::Connect(args) => connect(&args),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => {
+            let show = if cli.quiet {
+                Show::Table
+            } else {
+                Show::Progress
+            };
+            demo::run(&args, show)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,6 +42,20 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Help and version as clap prints them; a mistake in one line.
+fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    // What clap says further, the usage and the tip to try --help, stands after an empty line.
+    let what = text.split("\n\n").next().unwrap_or(&text);
+    let what = what.trim_start_matches("error: ").trim_end_matches('.');
+    let error = Error::usage(format!("{what} (see posthole --help)"));
+    say(&error);
+    ExitCode::from(error.exit_code())
 }
 
 fn serve(args: Serve) -> Result<(), Error> {
