@@ -382,4 +382,6 @@ pub(crate) fn backoff(times: u8, first: Duration, max: Duration) -> Duration {
 }
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod tests;

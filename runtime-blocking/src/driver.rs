@@ -46,6 +46,9 @@ pub(crate) struct State {
     pub(crate) connected: bool,
     pub(crate) closed: Option<CloseReason>,
     pub(crate) stats: Stats,
+    /// The application has written or ended something. The core learns only from a feed what time that was, and counts
+    /// from there for how long it waits.
+    pub(crate) changed: bool,
     path: Path,
     armed: Option<posthole_protocol::Instant>,
     /// The server's router has been told that the session is over.
@@ -65,6 +68,7 @@ impl Shared {
                 connected: false,
                 closed: None,
                 stats: Stats::default(),
+                changed: false,
                 path: Path::default(),
                 armed: None,
                 forgotten: false,
@@ -303,7 +307,8 @@ impl State {
             return work;
         }
         let now = timer::now();
-        if self.machine.next_timeout().is_some_and(|at| at <= now) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed || self.machine.next_timeout().is_some_and(|at| at <= now) {
             self.machine.feed_timeout(now);
         }
         match &mut self.machine {

@@ -94,6 +94,7 @@ impl Session {
     /// another way; then some of what was written may not have arrived.
     pub fn close(&self) -> io::Result<()> {
         let mut locked = self.lock();
+        locked.changed = true;
         if let Some(machine) = locked.machine() {
             machine.close();
         }
@@ -176,6 +177,7 @@ fn ended(locked: &Locked<'_>) -> io::Error {
 impl Drop for Keeper {
     fn drop(&mut self) {
         let mut locked = self.shared.lock();
+        locked.changed = true;
         if let Some(machine) = locked.machine() {
             machine.close();
         }

@@ -449,6 +449,7 @@ impl State {
 
     /// Takes what fits off the front of `data`.
     fn put(&mut self, id: StreamId, data: &mut Bytes) -> io::Result<()> {
+        self.changed = true;
         let put = match self.ends(id, |ends| ends.written) {
             Some(error) => Err(error),
             None => match self.machine().and_then(|machine| machine.stream(id)) {
@@ -463,6 +464,7 @@ impl State {
     }
 
     fn finish(&mut self, id: StreamId) {
+        self.changed = true;
         self.ends(id, |ends| *ends.written.get_or_insert(WriteError::Finished));
         if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
             stream.finish();
@@ -471,6 +473,7 @@ impl State {
 
     /// No more is read. To the reader it is the end, as with a socket.
     fn stop(&mut self, id: StreamId, code: ResetCode) {
+        self.changed = true;
         self.ends(id, |ends| {
             ends.peeked = Bytes::new();
             ends.read.get_or_insert(Ok(()));

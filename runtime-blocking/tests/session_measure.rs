@@ -14,7 +14,11 @@ use std::time::{Duration, Instant};
 fn processor() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok());
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|t| t.parse::<f64>().ok());
     ticks.sum::<f64>() / 100.0
 }
 
@@ -73,7 +77,13 @@ fn ping_pongs() {
         ping_pong(200, &mut near);
         let (cpu, before) = (processor(), pair.client.stats().exchanges);
         let times = ping_pong(10_000, &mut near);
-        report("ping-pong over a stream", times, processor() - cpu, Some(&pair), before);
+        report(
+            "ping-pong over a stream",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
         drop(near);
         echoing.join().unwrap();
     });
@@ -105,7 +115,13 @@ fn short_streams() {
                 start.elapsed()
             })
             .collect();
-        report("a stream for a question and an answer", times, processor() - cpu, Some(&pair), before);
+        report(
+            "a stream for a question and an answer",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
         serving.join().unwrap();
     });
 }
@@ -131,14 +147,26 @@ fn bulk() {
             let (time, cpu) = (start.elapsed().as_secs_f64(), processor() - cpu);
             writer.join().unwrap();
             let gigabytes = SIZE as f64 / 1e9;
-            println!("{what}: {:.0} MB/s, {:.2} s of processor per GB", 1e3 * gigabytes / time, cpu / gigabytes);
+            println!(
+                "{what}: {:.0} MB/s, {:.2} s of processor per GB",
+                1e3 * gigabytes / time,
+                cpu / gigabytes
+            );
         };
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let plain = TcpStream::connect(door.local_addr().unwrap()).unwrap();
-        carry("bulk over TCP", Box::new(plain), Box::new(door.accept().unwrap().0));
+        carry(
+            "bulk over TCP",
+            Box::new(plain),
+            Box::new(door.accept().unwrap().0),
+        );
         let pair = pair();
         let (near, far) = streams(&pair);
-        carry("bulk up", Box::new(near.try_clone().unwrap()), Box::new(far.try_clone().unwrap()));
+        carry(
+            "bulk up",
+            Box::new(near.try_clone().unwrap()),
+            Box::new(far.try_clone().unwrap()),
+        );
         println!("{:?}", pair.client.stats());
         carry("bulk down", Box::new(far), Box::new(near));
         println!("{:?}", pair.client.stats());

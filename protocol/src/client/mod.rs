@@ -334,4 +334,6 @@ impl Client {
 }
 
 #[cfg(test)]
+mod attack_tests;
+#[cfg(test)]
 mod tests;

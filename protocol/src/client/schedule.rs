@@ -203,6 +203,9 @@ impl Client {
         let slept = self
             .next_timeout()
             .is_some_and(|at| now.since(at) > self.session.config.wait);
+        if slept {
+            self.session.ending.progress_at = None;
+        }
         self.session.advance(now);
         if slept {
             self.fails.on_jump(self.session.now);

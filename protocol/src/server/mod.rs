@@ -422,4 +422,16 @@ impl Server {
 }
 
 #[cfg(test)]
+impl Server {
+    pub(crate) fn check(&self) {
+        self.session.streams.check();
+        self.session.outbox.check();
+    }
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.session.outbox.is_empty()
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -127,6 +127,9 @@ impl Server {
         let slept = self
             .next_timeout()
             .is_some_and(|at| now.since(at) > self.session.config.wait);
+        if slept {
+            self.session.ending.progress_at = None;
+        }
         self.session.advance(now);
         if slept {
             self.last_request = self.session.now;

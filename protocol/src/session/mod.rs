@@ -323,7 +323,6 @@ impl Session {
             .unwrap_or(0);
         self.ending
             .want(code, String::from(reason.get(..end).unwrap_or("")), None);
-        self.ending.progress_at.get_or_insert(self.now);
     }
 
     /// The peer broke a rule: say so once, and that is the end.

@@ -480,7 +480,11 @@ impl Streams {
         let id = self.says.front().copied()?;
         self.unlist(id);
         // Whatever it says next, others have their turn first.
-        self.update(id, |e| e.say(id)).flatten()
+        let control = self.update(id, |e| e.say(id)).flatten();
+        if let Some(Control::Reset { .. }) = control {
+            self.hellos.retain(|other| *other != id); // this says that it was there
+        }
+        control
     }
 
     /// The next data message, of at most `max` bytes; its stream's bytes are numbered with it. `small`: only of
@@ -816,5 +820,7 @@ impl RecvHalf {
     }
 }
 
+#[cfg(test)]
+mod check;
 #[cfg(test)]
 mod tests;
