@@ -245,6 +245,7 @@ impl Client {
             answer_max: self.path.body_down(),
             bulk: body.len() > SMALL_BODY,
             probe: plan.probe,
+            echoes: prefix.echo.is_some(),
             doubted: None,
         });
         Some(Request {
