@@ -1093,3 +1093,41 @@ fn d3_a_vanished_exchange_is_noticed_by_the_timer() {
     }
     assert!(bad.is_empty(), "{bad:#?}");
 }
+
+#[test]
+fn a_path_slower_than_the_first_timers_still_works() {
+    for (config, trusted) in [
+        (Config::default(), true),
+        (Config::default(), false),
+        (Config::classic(), true),
+        (Config::classic(), false),
+    ] {
+        let most = if config.classic { 3 } else { 7 };
+        for delay in [600 * MS, SEC, 2 * SEC, 3 * SEC, most * SEC] {
+            let mut w = World::new(1);
+            w.faults = Faults::default();
+            w.delay = delay;
+            w.now = if trusted { 2000 * SEC } else { 0 };
+            w.config = config.clone();
+            w.client = Client::new(config.clone(), SessionId::from_bytes([1; 16]), w.at());
+            let id = w.client.open().unwrap();
+            w.learn(0, id);
+            w.read_all(0, id);
+            for side in [0, 1] {
+                w.flows.get_mut(&(0, side)).unwrap().pending = 3000;
+            }
+            w.write(0, id);
+            let until = w.now + 100 * SEC;
+            w.settle_on(until);
+            w.write(1, id);
+            let until = w.now + 100 * SEC;
+            w.settle_on(until);
+            let read = [w.flows[&(0, 0)].read, w.flows[&(0, 1)].read];
+            assert_eq!(
+                read,
+                [3000, 3000],
+                "{delay} us, trusted: {trusted}, {config:?}"
+            );
+        }
+    }
+}

@@ -214,7 +214,8 @@ impl Client {
         let full = body.len() * 4 >= self.path.body_up() * 3;
         let transfer = self.path.transfer(body.len() as u64);
         let patience = if plan.probe {
-            self.timer(0, 0) * 2
+            // Longer each time, or a path slower than this would never be heard of.
+            self.timer(0, self.fails.streak()) * 2
         } else {
             plan.wait + self.session.config.patience
         };

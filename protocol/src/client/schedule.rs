@@ -241,7 +241,9 @@ impl Client {
             .iter()
             .filter(|e| e.echoes && self.nonce.is_some());
         let echoes = echoes.map(|e| {
-            let late = e.touched.after(self.timer(e.size as u64, 0));
+            let late = e
+                .touched
+                .after(self.timer(e.size as u64, self.fails.streak()) * 2);
             (e.number, late, Fate::Lost)
         });
         let flights = self.session.outbox.flights().filter_map(|f| {
