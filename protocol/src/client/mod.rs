@@ -147,13 +147,25 @@ impl Client {
         exchange: ExchangeId,
         why: Failure,
     ) -> Result<(), UnknownExchange> {
-        let size = self.exchanges.get(exchange.0).ok_or(UnknownExchange)?.size;
+        let entry = self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
+        let (size, answer_max, probe) = (entry.size, entry.answer_max, entry.probe);
         self.advance(now);
         if self.session.is_over() {
             return Ok(());
         }
-        if why == Failure::TooLarge {
-            self.path.on_too_large(size);
+        match why {
+            Failure::TooLarge => self.path.on_too_large(size),
+            Failure::Cut | Failure::Middlebox { .. }
+                if self.hint > 0 && size <= SMALL_BODY && !probe =>
+            {
+                self.path.on_answer_lost(&self.session.config, answer_max);
+            }
+            Failure::Connect
+            | Failure::Cut
+            | Failure::TimedOut
+            | Failure::Middlebox { .. }
+            | Failure::Credentials
+            | Failure::Refused { .. } => {}
         }
         self.exchanges.settle(exchange.0);
         self.on_lost(exchange.0);

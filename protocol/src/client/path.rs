@@ -46,9 +46,23 @@ struct Direction {
     target: u32,
     /// The largest that boxes let through, as far as is known.
     limit: u32,
-    /// Bytes per second, 0 while unknown.
+    /// Bytes per second of one exchange beside the others, 0 while unknown.
     rate: u64,
+    /// Bytes per second of all together.
+    whole: u64,
+    /// Large bodies that failed since the last one that came through, and whether a small one has since then.
+    failed: u8,
+    passed: bool,
+    /// Full bodies since the limit was learned, and how many of them raise it again.
+    full: u16,
+    trial: u16,
 }
+
+/// So many large bodies in a row that fail while small ones pass are too large for something on the way (A25).
+const FAILED: u8 = 2;
+
+/// So many full bodies in a row are reason to try larger ones again; doubles with every try that fails.
+const TRIAL: u16 = 32;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Path {
@@ -79,6 +93,11 @@ impl Path {
             target: config.body_first,
             limit: config.body_max,
             rate: 0,
+            whole: 0,
+            failed: 0,
+            passed: true,
+            full: 0,
+            trial: TRIAL,
         };
         Path {
             trips: RoundTrips {
@@ -159,14 +178,28 @@ impl Path {
         }
         let least = self.least();
         let short = sample.net <= least * LONG_ENOUGH;
+        // While bodies are full, so many share the wire.
+        let slots = u64::from(self.requests.saturating_sub(2).max(1));
         self.up
-            .sample(sample.up, sample.net, least, sample.up_full && short);
-        self.down
-            .sample(sample.down, sample.net, least, sample.down_full && short);
+            .sample(sample.up, sample, (least, slots), sample.up_full && short);
+        self.down.sample(
+            sample.down,
+            sample,
+            (least, slots),
+            sample.down_full && short,
+        );
+        for (full, way) in [
+            (sample.up_full, &mut self.up),
+            (sample.down_full, &mut self.down),
+        ] {
+            if full {
+                way.on_full(config.body_max);
+            }
+        }
         let full = [(sample.up_full, &self.up), (sample.down_full, &self.down)];
         let grows = full.iter().any(|(full, way)| {
             let carried = u64::from(way.target) * u64::from(self.requests.saturating_sub(2));
-            *full && (self.requests < FEW || short && carried < 2 * way.fills(least))
+            *full && (self.requests < FEW || short && carried < way.fills(least))
         });
         if grows && self.requests < config.requests && config.requests > 2 {
             self.requests = self.requests.saturating_add(2).min(config.requests);
@@ -192,9 +225,21 @@ impl Path {
 
     /// A box refused a body of this size (413).
     pub(crate) fn on_too_large(&mut self, size: usize) {
-        let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
-        self.up.limit = self.up.limit.min(half).max(BODY_MIN);
-        self.up.target = self.up.target.min(self.up.limit);
+        self.up.on_too_large(size);
+    }
+
+    /// An exchange failed whose answer could have had this size, and much waited at the server: perhaps it was too
+    /// large.
+    pub(crate) fn on_answer_lost(&mut self, config: &Config, size: usize) {
+        // An outage teaches nothing: something small has to come through between.
+        if !config.learning || size <= BODY_MIN as usize || !self.down.passed {
+            return;
+        }
+        self.down.passed = false;
+        self.down.failed = self.down.failed.saturating_add(1);
+        if self.down.failed >= FAILED {
+            self.down.on_too_large(size);
+        }
     }
 }
 
@@ -217,25 +262,53 @@ impl RoundTrips {
 }
 
 impl Direction {
-    fn sample(&mut self, bytes: usize, took: Duration, least: Duration, grow: bool) {
+    fn on_too_large(&mut self, size: usize) {
+        let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
+        self.limit = self.limit.min(half).max(BODY_MIN);
+        self.target = self.target.min(self.limit);
+        self.failed = 0;
+        self.full = 0;
+        self.trial = self.trial.saturating_mul(2);
+    }
+
+    /// Larger bodies are tried again after many that came through.
+    fn on_full(&mut self, most: u32) {
+        self.failed = 0;
+        self.full = self.full.saturating_add(1);
+        if self.full >= self.trial && self.limit < most {
+            self.limit = self.limit.saturating_mul(2).min(most);
+            self.full = 0;
+        }
+    }
+
+    fn sample(&mut self, bytes: usize, sample: Sample, path: (Duration, u64), grow: bool) {
+        let (least, slots) = path;
+        self.passed = true;
         if bytes < BODY_MIN as usize / 2 {
             return;
         }
-        let micros = took
+        self.failed = 0;
+        let micros = sample
+            .net
             .saturating_sub(least)
             .max(Duration::from_micros(50))
             .as_micros() as u64;
         let rate = (bytes as u64).saturating_mul(1_000_000) / micros;
-        self.rate = if self.rate == 0 {
-            rate
-        } else {
-            (self.rate * (RATE_SAMPLES - 1) + rate) / RATE_SAMPLES
+        let average = |was: u64, is: u64| match was {
+            0 => is,
+            was => (was * (RATE_SAMPLES - 1) + is) / RATE_SAMPLES,
         };
+        self.rate = average(self.rate, rate);
+        self.whole = average(self.whole, rate.saturating_mul(slots));
         if grow {
             self.target = self.target.saturating_mul(2);
         }
-        // Half a second's worth, lest a keystroke wait longer for the wire; and no more than fills the path.
-        let most = self.fills(least).max(BODY_ENOUGH).min(self.rate / 2);
+        // No more than fills the path, and lest a keystroke wait for the wire no more than half a second's worth, a
+        // twentieth where more would fill nothing.
+        let most = BODY_ENOUGH
+            .min(self.whole / 20)
+            .max(self.fills(least) / slots)
+            .min(self.rate / 2);
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let most = most.max(BODY_MIN).min(self.limit);
         self.target = self.target.min(most);
@@ -244,7 +317,7 @@ impl Direction {
     /// How many bytes are on their way when the path is full.
     fn fills(&self, least: Duration) -> u64 {
         let micros = u64::try_from(least.as_micros()).unwrap_or(u64::MAX);
-        self.rate.saturating_mul(micros) / 1_000_000
+        self.whole.saturating_mul(micros) / 1_000_000
     }
 }
 
@@ -303,12 +376,12 @@ mod tests {
     }
 
     #[test]
-    fn bodies_shrink_to_half_a_second_on_a_slow_link() {
+    fn bodies_shrink_on_a_slow_link() {
         let config = Config::default();
         let mut path = Path::new(&config);
         trips(&mut path, &config, 50 * MS);
         path.on_answer(&config, full(700 * MS, 65_536));
-        assert_eq!(path.body_up(), 50_412);
+        assert_eq!(path.body_up(), 32 * 1024);
         assert!(path.timer(&config, config.ack_delay, 50_000, 0) > 1000 * MS);
     }
 

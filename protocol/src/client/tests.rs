@@ -335,6 +335,7 @@ fn a_reset_is_told_and_frees_what_was_kept() {
         p.server.stream(id).unwrap().read(10),
         Err(crate::ReadError::Reset(ResetCode(9)))
     );
+    p.server.stream(id).unwrap().finish();
     p.run(900 * MS);
     assert!(p.server.stream(id).is_none());
     assert!(p.client.stream(id).is_none());

@@ -84,8 +84,11 @@ impl Exchanges {
             .collect()
     }
 
+    /// Whether this is too far behind to be judged. What the newest request lists is not, however slow it was.
     pub(crate) fn is_too_old(&self, number: u64) -> bool {
-        self.newest.is_some_and(|newest| number + WINDOW < newest)
+        self.newest
+            .is_some_and(|newest| number.saturating_add(WINDOW) < newest)
+            && !self.listed.contains(&number)
     }
 
     /// Notes that a request has arrived, and says what it is.

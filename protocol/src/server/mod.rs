@@ -75,6 +75,7 @@ impl Server {
     pub fn new(config: Config, opening: Opening, nonce: Nonce, now: Instant) -> Server {
         let mut session = Session::new(Side::Server, config, opening.id, now);
         session.on_params(&opening.params);
+        session.ending.unvouched = !opening.trusted;
         Server {
             session,
             exchanges: Exchanges::default(),
@@ -241,7 +242,11 @@ impl Server {
                 }
             };
         self.learn_rate(before);
-        self.vouched |= prefix.echo == Some(self.nonce);
+        if !self.vouched && prefix.echo == Some(self.nonce) {
+            self.vouched = true;
+            self.session.ending.unvouched = false;
+            self.session.check_close();
+        }
         self.known |= prefix.opening.is_none();
         if arrived.newest {
             self.hold = usize::try_from(prefix.hold).unwrap_or(1).clamp(1, 64);
@@ -351,10 +356,16 @@ impl Server {
     /// The next piece of news; call until `None`. A session that may be a copy of an old one has none.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if !self.session.is_connected() && !self.session.is_over() {
-            return None;
+        let over = self.is_over();
+        if !self.session.is_connected() {
+            let closed = if over {
+                self.session.ending.poll_closed()
+            } else {
+                None
+            };
+            return closed.map(Event::Closed);
         }
-        if self.session.is_over() && !self.is_over() {
+        if self.session.is_over() && !over {
             return self.session.streams.poll_event();
         }
         self.session.poll_event()
@@ -410,6 +421,9 @@ impl Server {
 
     /// The next stream that the client opened.
     pub fn accept(&mut self) -> Option<StreamId> {
+        if !self.session.is_connected() {
+            return None;
+        }
         self.session.streams.accept()
     }
 

@@ -33,6 +33,8 @@ struct Theirs {
 pub(crate) struct Ending {
     pub(crate) ours: Ours,
     theirs: Option<Theirs>,
+    /// The peer may be a copy of an old one: its CLOSE waits until it is known not to be.
+    pub(crate) unvouched: bool,
     /// It was this side that began.
     by_us: bool,
     /// Over as soon as CLOSE has been sent, for this reason.
@@ -68,7 +70,7 @@ impl Ending {
         let Some(theirs) = self
             .theirs
             .as_mut()
-            .filter(|t| !t.in_force && (t.number < next || t.code >= 0x100))
+            .filter(|t| !t.in_force && !self.unvouched && (t.number < next || t.code >= 0x100))
         else {
             return false;
         };

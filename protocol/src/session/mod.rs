@@ -158,11 +158,16 @@ impl Session {
                 self.on_message(message, body)?;
             }
         }
+        self.check_close();
+        self.stamp();
+        Ok(Arrived { newest, news })
+    }
+
+    /// Everything before the peer's CLOSE may have arrived.
+    pub(crate) fn check_close(&mut self) {
         if self.ending.on_inbox(self.inbox.next()) {
             self.streams.close();
         }
-        self.stamp();
-        Ok(Arrived { newest, news })
     }
 
     fn on_message(&mut self, message: Message, body: usize) -> Result<(), Violation> {
@@ -184,7 +189,7 @@ impl Session {
                     && let Some(mut stream) =
                         Stream::new(stream, &mut self.streams, &mut self.outbox)
                 {
-                    stream.reset(code);
+                    stream.give_up(code);
                 }
                 Ok(())
             }

@@ -47,6 +47,7 @@ impl<'a> Stream<'a> {
         self.streams
             .update(self.id, |e| {
                 if let Some(code) = e.send.stopped {
+                    e.send.stop_told = true;
                     return Err(WriteError::Stopped(code));
                 }
                 if e.send.state != SendState::Open {
@@ -100,6 +101,7 @@ impl<'a> Stream<'a> {
     /// No more will be written; what was written is delivered. Harmless when repeated.
     pub fn finish(&mut self) {
         self.streams.update(self.id, |e| {
+            e.send.stop_told = true;
             if e.send.state == SendState::Open && e.send.stopped.is_none() {
                 e.send.state = SendState::Finishing;
             }
@@ -108,6 +110,12 @@ impl<'a> Stream<'a> {
 
     /// Gives up this side: what was not delivered is dropped, and the peer is told `code`.
     pub fn reset(&mut self, code: ResetCode) {
+        self.streams.update(self.id, |e| e.send.stop_told = true);
+        self.give_up(code);
+    }
+
+    /// Gives up this side, by the application's wish or the peer's.
+    pub(crate) fn give_up(&mut self, code: ResetCode) {
         if self.streams.update(self.id, |e| e.reset(code)) == Some(true) {
             self.outbox.void(self.id);
         }

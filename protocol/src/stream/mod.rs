@@ -433,11 +433,16 @@ impl Streams {
             }
             Control::Reset { stream, code, size } => {
                 self.reach(stream)?;
-                self.update(stream, |e| e.recv.on_reset(code, size))
-                    .unwrap_or(Ok(()))?;
-                if self.received > self.pool {
-                    return Err(Violation::Credit);
-                }
+                let (pool, received) = (self.pool, self.received);
+                let reset = self.update(stream, |e| {
+                    // What it says it sent must have had credit, though none of it is kept.
+                    let others = received - e.recv.charged();
+                    if others + size.saturating_sub(e.recv.announced) > pool {
+                        return Err(Violation::Credit);
+                    }
+                    e.recv.on_reset(code, size)
+                });
+                reset.unwrap_or(Ok(()))?;
             }
             Control::Stop { stream, code } => {
                 self.reach(stream)?;

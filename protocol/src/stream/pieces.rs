@@ -92,6 +92,14 @@ impl Pieces {
         all.freeze()
     }
 
+    /// Adds all of another queue.
+    pub(crate) fn append(&mut self, mut other: Pieces) {
+        self.end_run();
+        self.len += other.len;
+        self.whole.append(&mut other.whole);
+        self.run = other.run;
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Pieces::default();
     }

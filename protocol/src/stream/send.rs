@@ -33,6 +33,8 @@ pub(crate) struct SendHalf {
     pub(crate) limit: u64,
     /// The peer's code, if it wants no more.
     pub(crate) stopped: Option<ResetCode>,
+    /// The application knows of that, or doesn't mean to write more.
+    pub(crate) stop_told: bool,
     /// A write did not take everything, and the application waits for news.
     pub(crate) blocked: bool,
 }
@@ -46,6 +48,7 @@ impl SendHalf {
             unacked: 0,
             limit: OWN_CREDIT,
             stopped: None,
+            stop_told: false,
             blocked: false,
         }
     }
@@ -82,8 +85,10 @@ impl SendHalf {
         }
     }
 
-    /// Whether nothing of this half matters any more: the peer has it all and its credit is back.
+    /// Whether nothing of this half matters any more: the peer has it all, its credit is back, and the application
+    /// knows if it was stopped.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, SendState::Done { .. }) && self.charged() == 0
+        let told = self.stopped.is_none() || self.stop_told;
+        matches!(self.state, SendState::Done { .. }) && self.charged() == 0 && told
     }
 }
