@@ -1,3 +1,91 @@
-//! The `posthole` command.
+//! The `posthole` command; see `posthole --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use posthole::args::{Cli, Command, Connect, Serve};
+use posthole::connect::Client;
+use posthole::demo::Show;
+use posthole::error::Error;
+use posthole::log::{Usual, say};
+use posthole::serve::{ServeOptions, Server};
+use posthole::stop::{Hangup, Stop};
+use posthole::{demo, log, stdio};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let usual = match cli.command {
+        Command::Serve(_) | Command::Connect(_) => Usual::Sessions,
+        Command::Demo(_) => Usual::Warnings,
+    };
+    log::start(usual, cli.verbose, cli.quiet);
+    let result = match cli.command {
+        Command::Serve(args) => serve(args),
+        Command::Connect(args) => connect(&args),
+        Command::Demo(args) => {
+            let show = if cli.quiet {
+                Show::Table
+            } else {
+                Show::Progress
+            };
+            demo::run(&args, show)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Help and version as clap prints them; a mistake in one line.
+fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    // What clap says further, the usage and the tip to try --help, stands after an empty line.
+    let what = text.split("\n\n").next().unwrap_or(&text);
+    let what = what.trim_start_matches("error: ").trim_end_matches('.');
+    let error = Error::usage(format!("{what} (see posthole --help)"));
+    say(&error);
+    ExitCode::from(error.exit_code())
+}
+
+fn serve(args: Serve) -> Result<(), Error> {
+    let stop = Stop::on_signals(Hangup::Untouched)?;
+    let path = args.path.clone();
+    let server = Server::start(ServeOptions {
+        listen: args.listen,
+        path: args.path,
+        allow: args.allow.into_iter().collect(),
+        connect_timeout: args.connect_timeout,
+        sessions: args.max_sessions,
+        connections: args.max_connections,
+    })?;
+    say(format_args!("listening on http://{}{path}", server.addr()));
+    stop.wait()?;
+    server.stop(args.grace);
+    Ok(())
+}
+
+fn connect(args: &Connect) -> Result<(), Error> {
+    if let Some(destination) = &args.stdio {
+        let stop = Stop::on_signals(Hangup::Stops)?;
+        return stdio::run(&args.url, args.options(), destination, args.grace, &stop);
+    }
+    let stop = Stop::on_signals(Hangup::Untouched)?;
+    let client = Client::start(&args.url, args.options(), &args.forward, stop.clone())?;
+    for (addr, destination) in client.forwards() {
+        say(format_args!("forwarding {addr} to {destination}"));
+    }
+    stop.wait()?;
+    client.stop(args.grace);
+    Ok(())
+}

@@ -11,6 +11,7 @@ use posthole_protocol::wire::Chain;
 use script::{Script, answer, ours};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -82,9 +83,19 @@ fn a_name_that_somebody_has() {
 
 #[test]
 fn patience_ends_while_waiting_for_the_answer() {
-    let server = Script::new(|mut visit| {
+    for begun in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nPosthole: 1\r\nContent-Length: 9\r\n\r\n\xf8",
+    ] {
+        patience_ends_after(begun);
+    }
+}
+
+fn patience_ends_after(begun: &'static [u8]) {
+    let server = Script::new(move |mut visit| {
         visit.request().unwrap();
-        visit.stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+        visit.stream.write_all(begun).unwrap();
         visit.request().is_none()
     });
     let mut lane = lane(&server.url("/"));
@@ -237,4 +248,83 @@ fn a_cancel_wakes_who_reads_and_who_writes() {
         lane.exchange(9, &zeros(1), LONG, &mut || {}).unwrap();
         server.join();
     }
+}
+
+/// Whenever a cancel comes, the call ends, in an answer or an error, and the lane is good for another exchange.
+#[test]
+fn cancels_at_any_moment() {
+    const EXCHANGES: u64 = 20_000;
+    const CANCELS: u64 = 200;
+    let server = Script::new(|mut visit| {
+        while let Some(request) = visit.request() {
+            let answer = ours(request.body.len() as u64, &[0xf8; 5000]);
+            if visit.stream.write_all(&answer).is_err() {
+                break;
+            }
+        }
+    });
+    let mut lane = lane(&server.url("/"));
+    let canceller = lane.canceller();
+    let now = Arc::new(AtomicU64::new(0));
+    let other = {
+        let now = now.clone();
+        std::thread::spawn(move || {
+            let mut moment = 0u64;
+            while now.load(Ordering::Relaxed) != u64::MAX {
+                moment = moment
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                for _ in 0..moment >> 53 {
+                    std::hint::spin_loop();
+                }
+                canceller.cancel(now.load(Ordering::Relaxed));
+            }
+        })
+    };
+    let mut cancelled = 0;
+    for exchange in 0..EXCHANGES {
+        now.store(exchange, Ordering::Relaxed);
+        match lane.exchange(exchange, &zeros(exchange as usize), LONG, &mut || {}) {
+            Ok(answer) => assert_eq!(answer.len(), 5000),
+            Err(trouble) => {
+                assert!(trouble.says.contains("given up"), "{}", trouble.says);
+                cancelled += 1;
+            }
+        }
+        if cancelled == CANCELS {
+            break;
+        }
+    }
+    now.store(u64::MAX, Ordering::Relaxed);
+    other.join().unwrap();
+    lane.exchange(7, &zeros(7), LONG, &mut || {}).unwrap();
+    drop(lane);
+    server.join();
+    assert!(cancelled > 0);
+}
+
+#[test]
+fn a_lane_that_hung_up_connects_anew() {
+    let server = Script::new(|mut visit| {
+        let mut served = 0;
+        while let Some(request) = visit.request() {
+            visit
+                .stream
+                .write_all(&ours(request.body.len() as u64, b"\xf8"))
+                .unwrap();
+            served += 1;
+        }
+        served
+    });
+    let mut lane = lane(&server.url("/"));
+    lane.hang_up();
+    for exchange in [1, 2, 3] {
+        lane.exchange(exchange, &zeros(exchange as usize), LONG, &mut || {})
+            .unwrap();
+        if exchange == 2 {
+            lane.hang_up();
+        }
+    }
+    drop(lane);
+    assert_eq!(server.join(), [2, 1]);
 }

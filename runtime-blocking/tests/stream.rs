@@ -124,8 +124,8 @@ fn a_reset_is_never_a_clean_end() {
             );
             let error = loop {
                 // It hears of both at once or one after the other.
-                match other.write(b"x") {
-                    Ok(_) => thread::yield_now(),
+                match other.write_all(b"x") {
+                    Ok(()) => thread::yield_now(),
                     Err(error) => break error,
                 }
             };

@@ -240,7 +240,12 @@ impl Client {
             sent_at,
             touched: sent_at,
             patience,
-            wait: plan.wait,
+            // The answer to an opening is not held (§5.6.1): if it doesn't come soon, another one asks.
+            wait: if self.answered {
+                plan.wait
+            } else {
+                Duration::ZERO
+            },
             size: body.len(),
             full,
             answer_max: self.path.body_down(),

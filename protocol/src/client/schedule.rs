@@ -41,7 +41,9 @@ impl Client {
             bytes: SMALL_BODY,
             small: true,
         };
-        let room = if self.exchanges.bulk() < self.bulk_slots() {
+        // Where there is room for both, a keystroke goes alone: whoever reads it waits for no bulk.
+        let alone = self.session.streams.is_mixed() && self.exchanges.len() + 1 < self.requests();
+        let room = if self.exchanges.bulk() < self.bulk_slots() && !alone {
             bulk_room
         } else {
             small_room

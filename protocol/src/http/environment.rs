@@ -94,6 +94,7 @@ fn is_or_is_below(entry: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use alloc::borrow::ToOwned;
 
@@ -148,12 +149,18 @@ mod tests {
         }
     }
 
+    /// A URL, the variables, and what is found: by which variable, its value.
+    type Case = (
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Option<(&'static str, &'static str)>,
+    );
+
     #[test]
     fn variables_as_curl_reads_them() {
         let http = "http://h.example";
         let https = "https://h.example";
-        #[allow(clippy::type_complexity)]
-        let cases: [(&str, &[(&str, &str)], Option<(&str, &str)>); 13] = [
+        let cases: [Case; 13] = [
             (http, &[], None),
             (http, &[("http_proxy", "a")], Some(("http_proxy", "a"))),
             (http, &[("HTTP_PROXY", "a")], None),

@@ -89,6 +89,7 @@ impl fmt::Display for Tag {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use alloc::string::ToString;
 

@@ -97,6 +97,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn judge(status: u16, headers: &[(&str, &str)], first: &[u8]) -> Verdict {

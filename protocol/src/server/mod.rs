@@ -59,10 +59,14 @@ pub struct Server {
     hold: usize,
     timer: Duration,
     hint: u64,
+    /// What waits here, as the client was told last.
+    told: u64,
     newest_at: Instant,
     last_request: Instant,
     /// Bytes per second to the client, 0 while unknown.
     rate: u64,
+    /// The shortest time from an answer to its acknowledgement.
+    least: Duration,
     stats: Stats,
 }
 
@@ -82,9 +86,11 @@ impl Server {
             hold: 1,
             timer: Duration::from_secs(1),
             hint: 0,
+            told: 0,
             newest_at: now,
             last_request: now,
             rate: 0,
+            least: Duration::MAX,
             stats: Stats::default(),
         }
     }
@@ -277,6 +283,7 @@ impl Server {
             None => Vec::new(),
         };
         prefix.backlog = self.session.backlog();
+        self.told = prefix.backlog;
         let bundle = self.session.next_bundle();
         let body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
         self.stats.bytes_out += body.len() as u64 * held.requests.len() as u64;

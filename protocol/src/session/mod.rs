@@ -64,6 +64,8 @@ pub(crate) struct Session {
     connected_told: bool,
     /// How long the peer may owe an acknowledgement.
     pub(crate) peer_ack_delay: Duration,
+    /// How long small writes gather: no longer than half of what a round trip takes.
+    gather: Duration,
 }
 
 impl Session {
@@ -83,6 +85,7 @@ impl Session {
             connected: false,
             connected_told: false,
             peer_ack_delay: config.ack_delay,
+            gather: config.gather,
             config,
         }
     }
@@ -279,11 +282,11 @@ impl Session {
         };
         let soon = (self.streams.is_urgent() && self.may_number()) || self.is_close_due();
         let data = (sendable > 0 && self.may_number()).then(|| {
-            let at_once = self.outbox.is_empty() || sendable >= worth;
+            let at_once = self.outbox.is_empty() || sendable >= worth || self.streams.has_prompt();
             self.waiting_since.unwrap_or(now).after(if at_once {
                 Duration::ZERO
             } else {
-                config.gather
+                self.gather
             })
         });
         let again = self
@@ -293,7 +296,7 @@ impl Session {
         let owed = self.inbox.owed_at(config.ack_delay, config.pool / 4);
         let lazy = (self.streams.is_lazy() && self.may_number()).then(|| {
             let delay = if self.streams.has_hello() {
-                config.gather
+                self.gather
             } else {
                 config.ack_delay
             };
@@ -303,6 +306,11 @@ impl Session {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// A round trip on the empty wire takes this long.
+    pub(crate) fn on_round_trip(&mut self, least: Duration) {
+        self.gather = self.config.gather.min(least / 2);
     }
 
     /// Bytes that could be sent now.

@@ -31,6 +31,9 @@ pub(crate) enum Side {
 /// Room that makes it worth waking a writer: half of what every stream owns.
 const WORTH_WAKING: u64 = OWN_CREDIT / 2;
 
+/// What a stream with nothing to send before may write at once and still go ahead of other streams, in bytes.
+const KEYSTROKE: u64 = 2048;
+
 /// Credit worth telling the peer about, likewise.
 const WORTH_SAYING: u64 = OWN_CREDIT / 2;
 
@@ -192,8 +195,14 @@ impl Streams {
             return;
         }
         if entry.send.is_waiting() && entry.queue == Queue::None {
-            entry.queue = Queue::Fresh;
-            self.fresh.push_back(id);
+            // A large write is no keystroke.
+            if entry.send.queue.len() <= KEYSTROKE {
+                entry.queue = Queue::Fresh;
+                self.fresh.push_back(id);
+            } else {
+                entry.queue = Queue::Bulk;
+                self.bulk.push_back(id);
+            }
         }
         let say = entry.say_level(pool, others);
         if say != entry.say {
@@ -618,6 +627,17 @@ impl Streams {
     /// Whether a stream was opened of which the peer does not know.
     pub(crate) fn has_hello(&self) -> bool {
         !self.hellos.is_empty()
+    }
+
+    /// Whether a keystroke waits of a stream that has nothing unacknowledged: there is nothing to gather it with.
+    pub(crate) fn has_prompt(&self) -> bool {
+        let mut fresh = self.fresh.iter().filter_map(|id| self.table.get(&id.0));
+        fresh.any(|e| e.send.unacked == 0)
+    }
+
+    /// Whether both a keystroke and bulk wait.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.fresh.is_empty() && !self.bulk.is_empty()
     }
 
     /// Whether bytes wait, for credit or else.

@@ -31,18 +31,11 @@ const TUNNEL_HEAD: usize = 16 * 1024;
 pub(super) struct Dial {
     target: Arc<Target>,
     watch: Arc<Watch>,
-    #[cfg(feature = "tls")]
-    tls: ureq::unversioned::transport::RustlsConnector,
 }
 
 impl Dial {
     pub(super) fn new(target: Arc<Target>, watch: Arc<Watch>) -> Dial {
-        Dial {
-            target,
-            watch,
-            #[cfg(feature = "tls")]
-            tls: Default::default(),
-        }
+        Dial { target, watch }
     }
 
     fn dial(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Trouble> {
@@ -222,7 +215,7 @@ impl Dial {
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
         };
-        match self.tls.connect(&details, Some(line)) {
+        match self.target.tls_connector.connect(&details, Some(line)) {
             Ok(Some(line)) => Ok(Box::new(line)),
             Ok(None) => Err(failed(&"no connection")),
             Err(why) => Err(failed(&why)),

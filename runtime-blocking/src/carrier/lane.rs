@@ -21,6 +21,9 @@ const LARGEST_ANSWER: usize = 1024 * 1024 + 64 * 1024;
 /// How much of an answer of unknown length is read at first.
 const FIRST_PIECE: usize = 16 * 1024;
 
+/// After how many bytes of an answer progress is told.
+const STEP: usize = 64 * 1024;
+
 /// For how long an idle connection is used again. Varnish and apache close theirs after 5 s.
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -126,9 +129,16 @@ impl Lane {
         Canceller(self.watch.clone())
     }
 
+    /// Closes the connection. For a lane that has not been used for about 4 s: a box may close it, and counts it as
+    /// one of its user's until then. The next exchange connects anew.
+    pub fn hang_up(&mut self) {
+        self.watch.hang_up();
+    }
+
     /// Sends a body and waits for the answer to it. `exchange` is the number that the answer must name, if it names
     /// one, and that [`Canceller::cancel`] takes; `patience` is for how long nothing may move, in either direction,
-    /// and connecting may take; `progress` is called when bytes have moved, about every 128 KiB.
+    /// and connecting may take; `progress` is called when bytes have moved,
+    /// at most every 64 KiB and at the answer's beginning.
     ///
     /// If a connection that was used before closes before the first byte of an answer, the same bytes go again, once,
     /// over a fresh one: it may have been closed while it was idle (§9.5).
@@ -225,6 +235,7 @@ impl Lane {
             Verdict::Ours => {}
             Verdict::NotOurs { failure, who } => return not_ours(failure, &who),
         }
+        let mut told = filled;
         loop {
             if filled == answer.len() && declared.is_none() {
                 answer.resize(LARGEST_ANSWER.min(2 * filled), 0);
@@ -246,16 +257,31 @@ impl Lane {
                 );
             }
             filled += amount;
-            progress();
+            if filled - told >= STEP {
+                told = filled;
+                progress();
+            }
         }
         answer.truncate(filled);
         Ok(answer.into())
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "ureq's variants come and go with its features"
+    )]
     fn explain(&self, error: ureq::Error, reached: bool, patience: Duration) -> Trouble {
         let there = self.target.describe();
         let (failure, what) = match error {
             ureq::Error::Other(inner) => match inner.downcast::<Trouble>() {
+                // No fresh connection, but a stale one may have taken the request with it.
+                Ok(trouble) if reached && trouble.failure == Failure::Connect => {
+                    return Trouble {
+                        failure: Failure::Cut,
+                        reached,
+                        ..*trouble
+                    };
+                }
                 Ok(trouble) => return *trouble,
                 Err(other) => (Failure::Cut, other.to_string()),
             },

@@ -76,6 +76,9 @@ pub struct Target {
     pub(super) proxy: Option<Proxy>,
     #[cfg(feature = "tls")]
     pub(super) tls: ureq::tls::TlsConfig,
+    /// Shared, so that the authorities are read once and sessions are resumed by any lane.
+    #[cfg(feature = "tls")]
+    pub(super) tls_connector: ureq::unversioned::transport::RustlsConnector,
     plain: Plain,
     extra: HeaderMap,
 }
@@ -115,6 +118,8 @@ impl Target {
         Ok(Target {
             #[cfg(feature = "tls")]
             tls: tls_config(tls, has_tls)?,
+            #[cfg(feature = "tls")]
+            tls_connector: Default::default(),
             #[cfg(not(feature = "tls"))]
             plain: refuse_tls(tls, has_tls)?,
             #[cfg(feature = "tls")]

@@ -55,6 +55,21 @@ pub(super) enum Waiting {
     Socket(Weak<Socket>),
 }
 
+impl Waiting {
+    fn wake(&self) {
+        match self {
+            Waiting::Nothing => {}
+            // Neither can fail in a way that matters: then nobody waits any more.
+            Waiting::Lookup(answer) => drop(answer.send(None)),
+            Waiting::Socket(socket) => {
+                if let Some(socket) = socket.upgrade() {
+                    let _ = socket.shutdown(Shutdown::Both);
+                }
+            }
+        }
+    }
+}
+
 impl Watch {
     pub(super) fn begin(&self, exchange: u64, patience: Duration) {
         let mut state = self.lock();
@@ -99,16 +114,12 @@ impl Watch {
             return;
         }
         state.cancelled = true;
-        match &state.waiting {
-            Waiting::Nothing => {}
-            // Neither can fail in a way that matters: then nobody waits any more.
-            Waiting::Lookup(answer) => drop(answer.send(None)),
-            Waiting::Socket(socket) => {
-                if let Some(socket) = socket.upgrade() {
-                    let _ = socket.shutdown(Shutdown::Both);
-                }
-            }
-        }
+        state.waiting.wake();
+    }
+
+    /// Closes what is idle.
+    pub(super) fn hang_up(&self) {
+        self.lock().waiting.wake();
     }
 
     /// For how long nothing may move.

@@ -1,0 +1,287 @@
+//! The command line: what can be said, how it is explained, and nothing of what it does.
+// The comments are the text of --help, where brackets mean "may be left out".
+#![allow(rustdoc::broken_intra_doc_links)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use posthole_blocking::Options;
+use posthole_blocking::carrier::{Plain, ProxyChoice, TlsChoice};
+
+use crate::address::HostPort;
+use crate::allow::Pattern;
+use crate::forward::Forward;
+use crate::units::{parse_duration, parse_percent, parse_size};
+
+/// TCP connections through networks that let only HTTP out.
+///
+/// Run `posthole serve` where the destinations can be reached and `posthole connect` behind the proxy or firewall.
+/// Every byte travels in plain HTTP requests that the client begins; connections live on when requests are lost,
+/// answered with error pages, cut, doubled, or when the proxy is restarted.
+#[derive(Debug, Parser)]
+#[command(name = "posthole", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Say more: once for every connection, twice for every exchange
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
+    pub verbose: u8,
+
+    /// Say only what is needed: that it is ready, and errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        display_order = 101
+    )]
+    pub quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  See it work, through a proxy that harms every tenth request:
+      posthole demo
+
+  ssh through a company's web proxy. On a machine outside:
+      posthole serve --listen 0.0.0.0:8080 --allow 127.0.0.1:22
+  and inside:
+      posthole connect http://outside.example.org:8080/ --proxy http://proxy:3128 -L 2222:127.0.0.1:22
+      ssh -p 2222 localhost
+
+  `posthole COMMAND --help` explains each command. Sizes are written like 64MiB, times like 500ms, 5s, 2m.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Connect clients' streams to the destinations that are allowed
+    Serve(Serve),
+    /// Forward local ports through a server, like ssh -L
+    Connect(Connect),
+    /// Carry a file through a hostile proxy, all on this machine
+    Demo(Demo),
+}
+
+/// Connect clients' streams to the destinations that are allowed.
+///
+/// Whoever reaches this server can connect to what --allow names, as this machine; there is no other access control.
+/// Put it behind a reverse proxy for TLS or passwords.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  posthole serve --allow 127.0.0.1:22
+  posthole serve --listen 0.0.0.0:8080 --path /tunnel --allow '*.db.example.org:5432' --allow '[::1]:*'
+
+When it is ready it says `listening on http://ADDRESS` on standard error. An interrupt (Ctrl-C, SIGTERM) lets
+connections finish for the time of --grace; a second one exits at once.")]
+pub struct Serve {
+    /// Where to listen for HTTP; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+
+    /// The path of the URL; all others are answered 404
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = parse_path)]
+    pub path: String,
+
+    /// A destination that clients may be connected to; may be repeated
+    ///
+    /// At least one is needed. PORT may be `*`, HOST may be `*` or begin with `*.`; IPv6 addresses stand in brackets.
+    /// Names are compared as the client asks for them and resolved afterwards, so a name is trusted wherever it
+    /// points, and `*` includes this machine itself.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub allow: Vec<Pattern>,
+
+    /// How long to try to connect to a destination
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub connect_timeout: Duration,
+
+    /// How many clients' sessions to keep at once; each takes a thread
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub max_sessions: usize,
+
+    /// How many connections to carry at once; each takes two threads
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub max_connections: usize,
+
+    /// How long connections may finish after an interrupt
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub grace: Duration,
+}
+
+/// Forward local ports through a server, like ssh -L.
+///
+/// All forwards share one session. While the server can't be reached, this goes on trying, and new connections wait;
+/// when the server was restarted, connections are reset and new ones go through a new session.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true), after_help = "\
+Examples:
+  posthole connect http://server:8080/ -L 2222:127.0.0.1:22 -L 5432:db.example.org:5432
+  posthole connect https://example.org/tunnel --proxy http://user:password@proxy:3128 -L '[::1]:8000:[::1]:80'
+  ssh -o ProxyCommand='posthole connect http://server:8080/ --stdio %h:%p' somewhere
+
+When a port is ready it says `forwarding ADDRESS` on standard error. A destination that can't be reached is a reset
+of the local connection and one line here. An interrupt (Ctrl-C, SIGTERM) lets connections finish for the time of
+--grace; a second one exits at once.")]
+pub struct Connect {
+    /// The server: http://HOST[:PORT]/PATH or https://…
+    pub url: String,
+
+    /// A local port and where it leads, as seen from the server; may be repeated
+    ///
+    /// BIND is the local address to listen on, by default 127.0.0.1, `*` for all; PORT 0 takes any free one. IPv6
+    /// addresses stand in brackets.
+    #[arg(
+        short = 'L',
+        long = "forward",
+        value_name = "[BIND:]PORT:HOST:HOSTPORT",
+        group = "what"
+    )]
+    pub forward: Vec<Forward>,
+
+    /// Join standard input and output to one connection there, instead of forwarding ports
+    #[arg(long, value_name = "HOST:PORT", group = "what")]
+    pub stdio: Option<HostPort>,
+
+    /// The HTTP proxy to go through, or `none`
+    ///
+    /// http://[USER:PASSWORD@]HOST:PORT, or https://… for TLS to the proxy itself. Without this, the environment
+    /// decides as for curl: http_proxy, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+    #[arg(long, value_name = "URL", value_parser = parse_proxy)]
+    pub proxy: Option<ProxyChoice>,
+
+    /// Ask the proxy for a tunnel (CONNECT) for http servers too; many proxies refuse that
+    #[arg(long)]
+    pub proxy_connect: bool,
+
+    /// Trust the certificates in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// How long one attempt to reach the server may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub connect_timeout: Duration,
+
+    /// How long connections may finish after an interrupt
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub grace: Duration,
+}
+
+impl Connect {
+    /// The same for the runtime.
+    pub fn options(&self) -> Options {
+        Options::new()
+            .proxy(self.proxy.clone().unwrap_or_default())
+            .plain(if self.proxy_connect {
+                Plain::Connect
+            } else {
+                Plain::Absolute
+            })
+            .tls(
+                self.ca
+                    .clone()
+                    .map_or_else(TlsChoice::default, TlsChoice::CaFile),
+            )
+            .connect_timeout(self.connect_timeout)
+    }
+}
+
+/// Carry a file through a hostile proxy, all on this machine.
+///
+/// Starts a destination, a server, a client, and between these two a proxy that lets only HTTP through and harms some
+/// of the exchanges: delays, drops, doubles, reorders, cuts and corrupts them, answers 502 in their place, resets their
+/// connections. Carries a pseudo-random file up and down through it, compares, and tells what it took. Exits with 1 if
+/// a byte was wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  posthole demo
+  posthole demo --size 1GiB --faults 0
+  posthole demo --size 8MiB --faults 50 --seed 42")]
+pub struct Demo {
+    /// How large the file is
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub size: u64,
+
+    /// How many of a hundred exchanges are harmed
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_percent)]
+    pub faults: f64,
+
+    /// Which faults, and which file: the same number gives the same ones
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+
+    /// When to give up
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    pub limit: Duration,
+}
+
+fn parse_path(text: &str) -> Result<String, String> {
+    let fine = text.starts_with('/')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err("a path begins with `/` and holds no space, `?` or `#`".to_owned())
+    }
+}
+
+// What is wrong with a URL is said when it is used, by who reads it.
+#[allow(clippy::unnecessary_wraps)]
+fn parse_proxy(text: &str) -> Result<ProxyChoice, std::convert::Infallible> {
+    Ok(if text == "none" {
+        ProxyChoice::None
+    } else {
+        ProxyChoice::Url(text.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_usual_lines_are_understood() {
+        for line in [
+            "posthole serve --listen 127.0.0.1:0 --allow 127.0.0.1:*",
+            "posthole serve --allow *.example.org:22 --allow [::1]:5432 --grace 1s --path /x -v",
+            "posthole connect http://s/ -L 2222:h:22 -L [::1]:1:[::1]:2 --proxy none -q",
+            "posthole connect http://s/ --stdio h:22 --proxy http://p:3128 --proxy-connect --ca /x.pem -vv",
+            "posthole demo",
+            "posthole demo --size 1MiB --faults 20 --seed 3",
+        ] {
+            parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "posthole",
+            "posthole serve --allow 127.0.0.1",
+            "posthole serve --allow a:1 --path x",
+            "posthole connect http://s/",
+            "posthole connect http://s/ -L 22:h",
+            "posthole connect http://s/ -L 1:h:22 --stdio h:22",
+            "posthole demo --faults 101",
+            "posthole demo -v -q",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

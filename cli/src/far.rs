@@ -1,0 +1,59 @@
+//! The one place that knows both the runtime's streams and the copier: a stream as the copier's far side, and what its
+//! errors say.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use posthole_blocking::{ReadError, Session, Stream, WriteError};
+
+use crate::copy::Far;
+use crate::refusal::Refusal;
+
+impl Far for Stream {
+    fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
+        Stream::read_bytes(self, max)
+    }
+
+    fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
+        Stream::write_bytes(self, bytes)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn reset(&self, code: u32) {
+        Stream::reset(self, code);
+    }
+}
+
+/// The reason that the peer gave for ending a stream, if the peer it was.
+pub(crate) fn refusal_in(error: &io::Error) -> Option<Refusal> {
+    let inner = error.get_ref()?;
+    let code = match (
+        inner.downcast_ref::<ReadError>(),
+        inner.downcast_ref::<WriteError>(),
+    ) {
+        (Some(ReadError::Reset(code)), _) | (_, Some(WriteError::Stopped(code))) => code.0,
+        _ => return None,
+    };
+    Some(Refusal::from_code(code))
+}
+
+/// Ends a session in order, but within this time; then it is aborted.
+pub(crate) fn close_within(session: &Session, grace: Duration) {
+    let (done, wait) = mpsc::channel();
+    let closing = session.clone();
+    let thread = thread::Builder::new().name("close".into()).spawn(move || {
+        // How it ended otherwise is for the log of whoever watches the session.
+        let _ = closing.close();
+        let _ = done.send(());
+    });
+    if thread.is_err() || wait.recv_timeout(grace).is_err() {
+        session.abort();
+    }
+}

@@ -1,0 +1,37 @@
+//! The `posthole` command, as a library: everything but exiting.
+//!
+//! ```text
+//! args            what can be said           main -> args, then one of
+//!   serve         streams  -> destinations    allow, dial
+//!   connect       ports    -> streams         forward, link (the session, kept)
+//!   stdio         stdin/stdout <-> a stream
+//!   demo          all of it on one machine    hostile (the proxy that does harm)
+//! copy, intake    a socket joined to a stream
+//! preamble, refusal, address                  what client and server say to each other
+//! stop, live, log, error, units, random       what the commands share
+//! ```
+//!
+//! Besides the command, it offers [`hostile`] to tests. For tunnels in a program of your own take `posthole-blocking`.
+
+pub mod address;
+pub mod allow;
+pub mod args;
+pub mod connect;
+pub mod copy;
+pub mod demo;
+mod dial;
+pub mod error;
+mod far;
+pub mod forward;
+pub mod hostile;
+mod intake;
+pub mod link;
+mod live;
+pub mod log;
+pub mod preamble;
+pub mod random;
+pub mod refusal;
+pub mod serve;
+pub mod stdio;
+pub mod stop;
+pub mod units;

@@ -1,0 +1,269 @@
+//! What passes through `serve` and `connect`, and how connections end: an end of file is an end of file, a reset is a
+//! reset, and one connection's trouble is no other's.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use posthole::hostile::{Faults, Hostile, Upstream};
+use posthole::random::Random;
+use rustix::process::Signal;
+use support::{Destination, Posthole, dial, free_addr, ping, read_to_reset, reset};
+
+/// A server and a client with one forward to this destination.
+fn tunnel(destination: SocketAddr) -> (Posthole, Posthole, SocketAddr) {
+    let (server, url) = Posthole::serve(&format!("--allow {destination}"));
+    let (client, local) = Posthole::connect(&format!("{url} -L 0:{destination} --proxy none"));
+    (server, client, local)
+}
+
+#[test]
+fn either_end_may_end_first_and_the_other_way_goes_on() {
+    let destination = Destination::new();
+    let (_server, _client, local) = tunnel(destination.addr);
+
+    let mut here = dial(local);
+    let mut there = destination.accept();
+    here.write_all(b"question").unwrap();
+    here.shutdown(Shutdown::Write).unwrap();
+    let mut got = String::new();
+    there.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "question");
+    there.write_all(b"answer").unwrap();
+    drop(there);
+    got.clear();
+    here.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "answer");
+
+    let mut here = dial(local);
+    let mut there = destination.accept();
+    there.write_all(b"greeting").unwrap();
+    there.shutdown(Shutdown::Write).unwrap();
+    got.clear();
+    here.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "greeting");
+    here.write_all(b"late reply").unwrap();
+    drop(here);
+    got.clear();
+    there.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "late reply");
+}
+
+#[test]
+fn a_reset_at_one_end_is_a_reset_at_the_other() {
+    let destination = Destination::new();
+    let (_server, _client, local) = tunnel(destination.addr);
+
+    let here = dial(local);
+    let mut there = destination.accept();
+    (&here).write_all(b"some").unwrap();
+    let mut some = [0; 4];
+    there.read_exact(&mut some).unwrap();
+    reset(here);
+    assert_eq!(read_to_reset(&there), b"");
+
+    let mut here = dial(local);
+    let there = destination.accept();
+    (&there).write_all(b"some").unwrap();
+    here.read_exact(&mut some).unwrap();
+    reset(there);
+    assert_eq!(read_to_reset(&here), b"");
+
+    // Also where one way has ended well before.
+    let mut here = dial(local);
+    let there = destination.accept();
+    here.shutdown(Shutdown::Write).unwrap();
+    assert_eq!((&there).read(&mut some).unwrap(), 0);
+    (&there).write_all(b"half").unwrap();
+    here.read_exact(&mut some).unwrap();
+    reset(there);
+    assert_eq!(read_to_reset(&here), b"");
+}
+
+#[test]
+fn a_destination_that_refuses_is_a_reset_and_a_line_on_each_side() {
+    let echo = Destination::echo();
+    let nobody = free_addr();
+    let (server, url) = Posthole::serve(&format!(
+        "--allow {echo} --allow {nobody} --allow no.such.name.invalid:1"
+    ));
+    let client = Posthole::start(&format!(
+        "connect {url} -L 0:{echo} -L 0:{nobody} -L 0:localhost:22 -L 0:no.such.name.invalid:1 --proxy none"
+    ));
+    let forwards = client.lines_with("forwarding ", 4);
+    let local = |i: usize| -> SocketAddr {
+        forwards[i]
+            .split("forwarding ")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let alive = dial(local(0));
+    ping(&alive, b"before");
+    for (i, destination, why) in [
+        (1, nobody.to_string(), "connection refused"),
+        (2, "localhost:22".into(), "not allowed"),
+        (3, "no.such.name.invalid:1".into(), "name not found"),
+    ] {
+        assert_eq!(read_to_reset(&dial(local(i))), b"", "{destination}");
+        let is_told = |l: &String| l.contains(&destination) && l.contains(why);
+        client.line(why);
+        server.line(why);
+        assert_eq!(
+            client.said().iter().filter(|l| is_told(l)).count(),
+            1,
+            "{:#?}",
+            client.said()
+        );
+        assert_eq!(
+            server.said().iter().filter(|l| is_told(l)).count(),
+            1,
+            "{:#?}",
+            server.said()
+        );
+    }
+    ping(&alive, b"others go on");
+}
+
+#[test]
+fn a_client_that_comes_before_its_server_waits_for_it() {
+    let echo = Destination::echo();
+    let addr = free_addr();
+    let (client, local) = Posthole::connect(&format!(
+        "http://{addr}/x -L 0:{echo} --proxy none --connect-timeout 200ms"
+    ));
+    client.line("trying again");
+    let early = dial(local);
+    (&early).write_all(b"early").unwrap();
+    let server = Posthole::start(&format!("serve --listen {addr} --path /x --allow {echo}"));
+    server.line("listening on");
+    let mut got = [0; 5];
+    (&early).read_exact(&mut got).unwrap();
+    assert_eq!(
+        &got, b"early",
+        "a connection that came meanwhile was waiting"
+    );
+}
+
+#[test]
+fn after_a_restart_of_the_server_new_connections_go_through_a_new_session() {
+    let echo = Destination::echo();
+    let (server, url) = Posthole::serve(&format!("--allow {echo}"));
+    let (client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy none"));
+    let old = dial(local);
+    ping(&old, b"old");
+    drop(server);
+    let addr = url.trim_start_matches("http://").trim_end_matches('/');
+    let server = Posthole::start(&format!("serve --listen {addr} --allow {echo}"));
+    server.line("listening on");
+    read_to_reset(&old);
+    client.line("the session has ended");
+    ping(&dial(local), b"new");
+}
+
+#[test]
+fn connections_live_on_while_the_way_is_hostile() {
+    let echo = Destination::echo();
+    let (_server, url) = Posthole::serve(&format!("--allow {echo}"));
+    let proxy = Hostile::start(11, Faults::all(10.0), Upstream::AsAsked).unwrap();
+    let (_client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy {}", proxy.url()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let resets = {
+        let stop = Arc::clone(&stop);
+        thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                proxy.reset_all();
+                thread::sleep(Duration::from_millis(300));
+            }
+            proxy.counts()
+        })
+    };
+    let apps: Vec<_> = (0..4)
+        .map(|seed| thread::spawn(move || there_and_back(dial(local), seed, 2_000_000)))
+        .collect();
+    for app in apps {
+        app.join().unwrap();
+    }
+    stop.store(true, Ordering::SeqCst);
+    assert!(
+        resets.join().unwrap().harmed() > 0,
+        "nothing was harmed, so nothing was shown"
+    );
+}
+
+/// Sends this many bytes and expects them back.
+fn there_and_back(connection: TcpStream, seed: u64, size: usize) {
+    let mut sent = vec![0; size];
+    Random::new(seed).fill(&mut sent);
+    let mut writer = connection.try_clone().unwrap();
+    let copy = sent.clone();
+    let writing = thread::spawn(move || {
+        writer.write_all(&copy).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut got = Vec::new();
+    (&connection).read_to_end(&mut got).unwrap();
+    writing.join().unwrap();
+    assert!(got == sent, "{} bytes came back", got.len());
+}
+
+#[test]
+fn a_hundred_connections_go_on_though_one_never_reads() {
+    let echo = Destination::echo();
+    let (_server, _client, local) = tunnel(echo);
+    let stuck = dial(local);
+    let filler = stuck.try_clone().unwrap();
+    thread::spawn(move || {
+        // Ends when the buffers on the way are full and the test is over.
+        let _ = (&filler).write_all(&vec![1; 64 << 20]);
+    });
+    let apps: Vec<_> = (0..100).map(|_| dial(local)).collect();
+    for round in 0..3_u8 {
+        for (i, app) in apps.iter().enumerate() {
+            ping(app, &[round, i as u8, 3]);
+        }
+    }
+    thread::scope(|scope| {
+        for app in apps.into_iter().take(8) {
+            scope.spawn(move || there_and_back(app, 1, 300_000));
+        }
+    });
+    stuck.shutdown(Shutdown::Both).unwrap();
+}
+
+#[test]
+fn a_server_that_is_full_refuses_and_goes_on() {
+    let echo = Destination::echo();
+    let (server, url) = Posthole::serve(&format!("--allow {echo} --max-connections 1"));
+    let (client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy none"));
+    let first = dial(local);
+    ping(&first, b"first");
+    read_to_reset(&dial(local));
+    server.line("takes no more connections");
+    client.line("takes no more connections");
+    ping(&first, b"still there");
+}
+
+#[test]
+fn a_server_with_as_many_sessions_as_it_may_have_takes_the_next_when_one_has_ended() {
+    let echo = Destination::echo();
+    let (_server, url) = Posthole::serve(&format!("--allow {echo} --max-sessions 1"));
+    let arguments = format!("{url} -L 0:{echo} --proxy none --connect-timeout 300ms");
+    let (first, local) = Posthole::connect(&arguments);
+    ping(&dial(local), b"first");
+    let (second, local) = Posthole::connect(&arguments);
+    second.line("trying again");
+    first.signal(Signal::INT);
+    assert_eq!(first.end().0, Some(0));
+    ping(&dial(local), b"second");
+}

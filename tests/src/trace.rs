@@ -1,0 +1,163 @@
+//! A ladder of what happened, one line each, printed when a test fails.
+
+use bytes::Bytes;
+use posthole_protocol::SessionId;
+use posthole_protocol::wire::{
+    Ack, AnswerPrefix, Bundle, Content, Messages, RequestPrefix, decode,
+};
+use std::collections::VecDeque;
+use std::fmt::Write;
+
+/// The last lines of a run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    lines: VecDeque<String>,
+    dropped: u64,
+}
+
+/// How many lines are kept.
+const KEPT: usize = 600;
+
+impl Trace {
+    /// Adds a line.
+    pub fn line(&mut self, now: u64, text: impl AsRef<str>) {
+        if self.lines.len() == KEPT {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+        self.lines.push_back(format!(
+            "{:>5}.{:06} {}",
+            now / 1_000_000,
+            now % 1_000_000,
+            text.as_ref()
+        ));
+    }
+
+    /// All lines that are kept.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        if self.dropped > 0 {
+            let _ = writeln!(out, "  ... {} lines before", self.dropped);
+        }
+        for line in &self.lines {
+            let _ = writeln!(out, "{line}");
+        }
+        out
+    }
+}
+
+/// What a request's body says.
+pub fn request(id: &SessionId, body: &Bytes) -> String {
+    let mut rest = body.clone();
+    let mut out = format!("{} B", body.len());
+    while let Some(bundle) = decode::<RequestPrefix>(&mut rest, id, None) {
+        match bundle {
+            Ok(Bundle::Session(b)) => {
+                let p = &b.prefix;
+                let _ = write!(out, " | b{} {}", b.bundle, ack(&p.ack));
+                if p.opening.is_some() {
+                    out.push_str(" opening");
+                }
+                if p.echo.is_some() {
+                    out.push_str(" echo");
+                }
+                let _ = write!(
+                    out,
+                    " credit {} open {:?} hold {} wait {}",
+                    p.credit, p.open, p.hold, p.wait
+                );
+                let _ = write!(out, " max {} timer {}", p.answer_max, p.timer / 1000);
+                facts(&mut out, p.unread, p.backlog);
+                messages(&mut out, b.messages);
+            }
+            Ok(Bundle::Refusal(r)) => {
+                let _ = write!(out, " | {r:?}");
+            }
+            Err(e) => {
+                let _ = write!(out, " | unreadable: {e:?}");
+            }
+        }
+    }
+    out
+}
+
+/// What an answer's body says.
+pub fn answer(id: &SessionId, exchange: u64, body: &Bytes) -> String {
+    let mut rest = body.clone();
+    let mut out = format!("{} B", body.len());
+    while let Some(bundle) = decode::<AnswerPrefix>(&mut rest, id, Some(exchange)) {
+        match bundle {
+            Ok(Bundle::Session(b)) => {
+                let p = &b.prefix;
+                let _ = write!(out, " | b{} {}", b.bundle, ack(&p.ack));
+                if p.opening.is_some() {
+                    out.push_str(" opening");
+                }
+                if p.nonce.is_some() {
+                    out.push_str(" nonce");
+                }
+                let _ = write!(
+                    out,
+                    " credit {} held {:?} newest {}",
+                    p.credit, p.held, p.newest
+                );
+                let _ = write!(
+                    out,
+                    " for {}{}",
+                    p.held_for / 1000,
+                    if p.read { "" } else { " NOT READ" }
+                );
+                facts(&mut out, p.unread, p.backlog);
+                messages(&mut out, b.messages);
+            }
+            Ok(Bundle::Refusal(r)) => {
+                let _ = write!(out, " | {r:?}");
+            }
+            Err(e) => {
+                let _ = write!(out, " | unreadable: {e:?}");
+            }
+        }
+    }
+    out
+}
+
+fn facts(out: &mut String, unread: u64, backlog: u64) {
+    if unread > 0 {
+        let _ = write!(out, " unread {unread}");
+    }
+    if backlog > 0 {
+        let _ = write!(out, " backlog {backlog}");
+    }
+}
+
+fn ack(ack: &Ack) -> String {
+    if ack.ranges.is_empty() {
+        format!("ack {}", ack.next)
+    } else {
+        format!("ack {} {:?}", ack.next, ack.ranges)
+    }
+}
+
+fn messages(out: &mut String, messages: Messages) {
+    for (count, message) in messages {
+        let first = message.number;
+        let _ = match message.content {
+            Content::Data {
+                stream,
+                offset,
+                fin,
+                payload,
+            } => {
+                let fin = if fin { " fin" } else { "" };
+                write!(
+                    out,
+                    " {first}+{count}:s{}@{offset}+{}{fin}",
+                    stream.number(),
+                    payload.len()
+                )
+            }
+            Content::Void => write!(out, " {first}:void"),
+            Content::Control(control) => write!(out, " {first}:{control:?}"),
+        };
+    }
+}

@@ -1,0 +1,76 @@
+//! The same exchange number arrives twice (§5, A21).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use posthole_tests::app::Script;
+use posthole_tests::fault::Fault;
+use posthole_tests::pair::Pair;
+use posthole_tests::{MS, SEC, rng::Rng};
+
+/// A21: a box that doubles every request, early or late, and takes either answer, changes nothing.
+#[test]
+fn every_request_comes_twice() {
+    for second_wins in [false, true] {
+        for after in [0, 1, 30 * MS, 400 * MS, 15 * SEC] {
+            let mut pair = Pair::new(1);
+            pair.serve(Script::echo(0));
+            pair.client().play(Script::paced(20_000, 500, 30 * MS));
+            pair.net.rule = Box::new(move |_| Fault::twice(after, second_wins));
+            pair.run_to_end(400 * SEC);
+            assert_eq!(pair.hosts[0].sessions.len(), 1);
+        }
+    }
+}
+
+/// A21: of a request that is held twice, both copies get the same answer.
+#[test]
+fn both_copies_get_the_same_answer() {
+    let mut pair = Pair::new(2);
+    pair.net.record = Some(Default::default());
+    pair.serve(Script::sink());
+    pair.net.rule = Box::new(|_| Fault::twice(5 * MS, false));
+    pair.client().play(Script::bulk(10).open_ended());
+    pair.run_for(SEC);
+    pair.server().unwrap().play(Script::bulk(100));
+    pair.run_for(100 * MS);
+    let answers = &pair.net.record.as_ref().unwrap().answers;
+    let carrying = |exchange: u64| {
+        answers
+            .iter()
+            .filter(move |(_, e, _)| *e == exchange)
+            .map(|(_, _, body)| body)
+    };
+    let newest = answers
+        .iter()
+        .map(|(_, exchange, _)| *exchange)
+        .max()
+        .unwrap();
+    let bodies: Vec<_> = carrying(newest).collect();
+    assert_eq!(
+        bodies.len(),
+        2,
+        "exchange {newest}: both copies of a held request are answered"
+    );
+    assert_eq!(bodies[0], bodies[1], "exchange {newest}");
+}
+
+/// D3, A21: doubled, reordered and delayed at random.
+#[test]
+fn doubled_at_random() {
+    for seed in 0..10 {
+        let mut pair = Pair::new(seed);
+        pair.net.conditions.jitter = 60 * MS;
+        pair.serve(Script::echo(3 * MS));
+        for _ in 0..3 {
+            pair.client().play(Script::paced(10_000, 700, 11 * MS));
+        }
+        let mut rng = Rng::new(seed);
+        pair.net.rule = Box::new(move |_| {
+            if rng.percent(50) {
+                Fault::twice(rng.below(300 * MS), rng.percent(50))
+            } else {
+                Fault::NONE
+            }
+        });
+        pair.run_to_end(120 * SEC);
+    }
+}

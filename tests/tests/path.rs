@@ -1,0 +1,181 @@
+//! Paths that let less and less through, queue, or are slow (A2, A18, A23, A25).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use posthole_protocol::Failure;
+use posthole_tests::app::Script;
+use posthole_tests::fault::{Fate, Fault};
+use posthole_tests::oracle::Side;
+use posthole_tests::pair::Pair;
+use posthole_tests::{MS, SEC};
+
+/// A transfer of 20 MB one way, after a second of which the path lets only 120 kB, then 64 kB through that way.
+fn shrinks(side: Side) {
+    let (up, down) = if side == Side::Client {
+        (20_000_000, 0)
+    } else {
+        (0, 20_000_000)
+    };
+    let mut pair = Pair::new(1);
+    pair.net.set_rate(Some(4_000_000), Some(4_000_000));
+    pair.serve(Script::bulk(down));
+    pair.client().play(Script::bulk(up));
+    pair.run_for(SEC);
+    for limit in [120_000, 64_000] {
+        match side {
+            Side::Client => pair.net.conditions.limit_up = Some(limit),
+            Side::Server => pair.net.conditions.limit_down = Some(limit),
+        }
+        pair.run_for(2 * SEC);
+    }
+    pair.run_to_end(600 * SEC);
+}
+
+/// D2, A2: unlimited, then 413 above 120 kB in mid-transfer, then above 64 kB, with messages that have their numbers
+/// already: it completes, with few copies (L5).
+#[test]
+fn path_shrinks_for_requests() {
+    shrinks(Side::Client);
+}
+
+/// D2, A2: the same for answers, which a box turns into 502.
+#[test]
+fn path_shrinks_for_answers() {
+    shrinks(Side::Server);
+}
+
+/// A2: a box that lets 40 kB of request through from the start lets everything through.
+#[test]
+fn small_requests_from_the_start() {
+    for limit in [40_000, 64_000, 128_000] {
+        let mut pair = Pair::new(2);
+        pair.net.conditions.limit_up = Some(limit);
+        pair.serve(Script::sink());
+        pair.client().play(Script::bulk(3_000_000));
+        pair.run_to_end(300 * SEC);
+    }
+}
+
+/// A2: a box that lets 40 kB of answer through from the start lets everything through.
+#[test]
+fn small_answers_from_the_start() {
+    for limit in [40_000, 64_000, 128_000] {
+        let mut pair = Pair::new(2);
+        pair.net.conditions.limit_down = Some(limit);
+        pair.serve(Script::bulk(3_000_000));
+        pair.client().play(Script::sink());
+        pair.run_to_end(300 * SEC);
+    }
+}
+
+/// A18: a link of 56 kbit/s carries what it can: nothing is cancelled while bytes move, and little goes twice.
+#[test]
+fn slow_link() {
+    let mut pair = Pair::new(3);
+    pair.net.set_rate(Some(7_000), Some(7_000));
+    pair.serve(Script::bulk(300_000));
+    pair.client().play(Script::bulk(300_000));
+    let began = pair.now;
+    pair.run_to_end(300 * SEC);
+    let took = pair.now - began;
+    assert!(took <= 120 * SEC, "300 kB at 7 kB/s took {} s", took / SEC);
+    for side in [Side::Client, Side::Server] {
+        let way = pair.net.tally.way(0, side);
+        assert!(
+            way.bytes <= 400_000,
+            "{side:?} sent {} bytes for 300,000",
+            way.bytes
+        );
+    }
+}
+
+/// A23: a box that queues the second request in silence passes a talk both ways all the same.
+#[test]
+fn queueing_box() {
+    let mut pair = Pair::new(4);
+    pair.net.conditions.lanes = Some(1);
+    pair.serve(Script::paced(2_000, 100, 500 * MS));
+    pair.client().play(Script::paced(2_000, 100, 500 * MS));
+    pair.run_to_end(400 * SEC);
+}
+
+/// S4: a buffering proxy that holds every answer back for a while and reorders them delays, and no more.
+#[test]
+fn buffering_proxy() {
+    let mut pair = Pair::new(5);
+    pair.serve(Script::echo(0));
+    pair.client().play(Script::paced(50_000, 2_000, 100 * MS));
+    pair.net.rule = Box::new(|info| Fault {
+        response_delay: (info.nth % 4) * 300 * MS,
+        ..Fault::NONE
+    });
+    pair.run_to_end(120 * SEC);
+}
+
+/// S13, S20: with 100 ms of round trip and no limit of rate, 20 MB each way take few seconds.
+#[test]
+fn long_path_is_filled() {
+    for (up, down) in [(20_000_000, 0), (0, 20_000_000)] {
+        let mut pair = Pair::new(6);
+        pair.net.conditions.delay_up = 50 * MS;
+        pair.net.conditions.delay_down = 50 * MS;
+        pair.serve(Script::bulk(down));
+        pair.client().play(Script::bulk(up));
+        let began = pair.now;
+        pair.run_to_end(120 * SEC);
+        let took = pair.now - began;
+        assert!(
+            took <= 10 * SEC,
+            "{up} up, {down} down took {} ms",
+            took / MS
+        );
+    }
+}
+
+/// A25: an origin that restarts gives 502s for a while; afterwards bodies are as large as before.
+#[test]
+fn restarting_origin_teaches_nothing() {
+    let mut pair = Pair::new(7);
+    pair.net.set_rate(Some(10_000_000), Some(10_000_000));
+    pair.serve(Script::sink());
+    pair.client().play(Script::bulk(1 << 40));
+    pair.run_for(10 * SEC);
+    let body = |pair: &mut Pair| {
+        let (bodies, bytes) = (
+            pair.net.tally.way(0, Side::Client).bodies,
+            pair.net.tally.way(0, Side::Client).bytes,
+        );
+        pair.run_for(10 * SEC);
+        let way = pair.net.tally.way(0, Side::Client);
+        (way.bytes - bytes) / (way.bodies - bodies)
+    };
+    let before = body(&mut pair);
+    pair.net.rule = Box::new(|_| Fault::request(Fate::Fail(Failure::Middlebox { status: 502 })));
+    pair.run_for(5 * SEC);
+    pair.net.heal();
+    pair.run_for(10 * SEC);
+    let after = body(&mut pair);
+    assert!(
+        after * 10 >= before * 8,
+        "{before} bytes a body before the restart, {after} after it"
+    );
+}
+
+/// A18, A6: on a slow link a body takes long to arrive, and a hundred keystrokes overtake it: it counts all the same.
+#[test]
+fn slow_body_is_overtaken_by_keystrokes() {
+    let mut pair = Pair::new(8);
+    pair.serve(Script::sink());
+    // Slots grow and bodies are large before the path turns slow.
+    pair.client().play(Script::bulk(5_000_000));
+    pair.run_to_end(60 * SEC);
+    pair.net.set_rate(Some(20_000), Some(20_000));
+    pair.client().play(Script::bulk(200_000));
+    pair.client().play(Script::paced(2_000, 1, 10 * MS));
+    pair.run_to_end(120 * SEC);
+    let way = pair.net.tally.way(0, Side::Client);
+    assert!(
+        way.bytes <= 6_000_000,
+        "{} bytes for 5,202,000 and some headers",
+        way.bytes
+    );
+}

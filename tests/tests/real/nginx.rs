@@ -1,0 +1,71 @@
+//! nginx as a reverse proxy.
+
+use super::{Home, Proxy, Recipe, arguments, edited, find, free_port};
+use rustix::process::Signal;
+use std::net::SocketAddr;
+
+const DEBIAN: &str = "/etc/nginx/nginx.conf";
+
+/// In front of the server there, with nginx's own defaults: bodies up to 1 MiB.
+pub fn start(server: SocketAddr) -> Option<Proxy> {
+    start_with(server, "")
+}
+
+/// With further directives.
+pub fn start_with(server: SocketAddr, directives: &str) -> Option<Proxy> {
+    let program = find("nginx")?;
+    let home = Home::new("nginx");
+    let folder = home.path();
+    let addr = free_port();
+    let mut files = format!("access_log {folder}/access.log;");
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        files += &format!("\n{kind}_temp_path {folder}/{kind};");
+    }
+    let text = edited(
+        DEBIAN,
+        &[
+            ("pid /run/nginx.pid;", &format!("pid {folder}/pid;")),
+            (
+                "error_log /var/log/nginx/error.log;",
+                &format!("error_log {folder}/error.log;"),
+            ),
+            ("access_log /var/log/nginx/access.log;", &files),
+            (
+                "include /etc/nginx/sites-enabled/*;",
+                &format!("include {folder}/site;"),
+            ),
+        ],
+    );
+    home.write(
+        "site",
+        &format!(
+            "server {{\n\
+             listen {addr};\n\
+             {directives}\n\
+             location / {{ proxy_pass http://{server}; }}\n\
+             }}\n"
+        ),
+    );
+    let conf = home.write("nginx.conf", &text);
+    // The log that it uses before it has read its configuration.
+    let early = home.file("error.log");
+    Some(
+        Recipe {
+            program,
+            arguments: arguments([
+                "-e".as_ref(),
+                &early,
+                "-g".as_ref(),
+                "daemon off;".as_ref(),
+                "-c".as_ref(),
+                &conf,
+            ]),
+            home,
+            addr,
+            // The first process ends its workers.
+            end: Signal::TERM,
+            logs: vec!["error.log"],
+        }
+        .start(),
+    )
+}

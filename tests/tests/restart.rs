@@ -1,0 +1,213 @@
+//! Servers that forget: restarts, wrong servers behind a balancer, other versions (A13, §7.4, §3.7).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use posthole_protocol::wire::{Refusal, refusal};
+use posthole_protocol::{CloseReason, Instance, Instant};
+use posthole_tests::app::Script;
+use posthole_tests::craft::FakeServer;
+use posthole_tests::fault::Fault;
+use posthole_tests::pair::Pair;
+use posthole_tests::{MS, SEC, settings};
+
+fn talk() -> Pair {
+    let mut pair = Pair::new(1);
+    pair.serve(Script::echo(0));
+    pair.client()
+        .play(Script::paced(200_000, 100, 50 * MS).open_ended());
+    pair.run_for(3 * SEC);
+    pair
+}
+
+/// §7.4, A13: a server that was restarted does not know the session: the client ends with Gone, soon, and no byte is
+/// delivered to the new process.
+#[test]
+fn restarted_server() {
+    let mut pair = talk();
+    pair.restart(0);
+    let began = pair.now;
+    assert!(
+        pair.run_until(60 * SEC, |p| p.clients[0].closed.is_some()),
+        "never told"
+    );
+    assert_eq!(pair.client().closed, Some(CloseReason::Gone));
+    assert!(
+        pair.now - began <= 15 * SEC,
+        "told after {} ms",
+        (pair.now - began) / MS
+    );
+    assert!(
+        pair.hosts[0].sessions.is_empty(),
+        "the new process has a session"
+    );
+    assert!(pair.talker().read_error.is_some());
+}
+
+/// A13, D9: a balancer that sends requests to another server for two seconds does not end the session.
+#[test]
+fn affinity_flaps() {
+    let mut pair = talk();
+    let other = pair.add_host(settings::tuned());
+    let until = pair.now + 2 * SEC;
+    pair.net.rule = Box::new(move |info| {
+        if info.now < until {
+            Fault::to(other)
+        } else {
+            Fault::NONE
+        }
+    });
+    pair.run_for(40 * SEC);
+    assert_eq!(pair.client().closed, None);
+    assert!(pair.hosts[other].sessions.is_empty());
+    let lag = pair.ledger.worst_lag();
+    assert!(lag <= 8 * SEC, "a byte took {lag} us");
+}
+
+/// A13: every third request goes astray for a minute: slower, but nothing ends.
+#[test]
+fn affinity_is_broken() {
+    let mut pair = talk();
+    let other = pair.add_host(settings::tuned());
+    pair.net.rule = Box::new(move |info| {
+        if info.nth % 3 == 0 {
+            Fault::to(other)
+        } else {
+            Fault::NONE
+        }
+    });
+    pair.run_for(60 * SEC);
+    assert_eq!(pair.client().closed, None);
+}
+
+/// §3.7: a server that speaks other versions only is told apart from one that can't be reached.
+#[test]
+fn other_versions() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    let (exchange, _) = fake.open.remove(0);
+    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(2, 3)).into_bytes();
+    fake.client
+        .feed_response(Instant::from_micros(fake.now), exchange, body)
+        .unwrap();
+    fake.collect();
+    assert_eq!(
+        fake.closed,
+        Some(CloseReason::Version {
+            lowest: 2,
+            highest: 3
+        })
+    );
+}
+
+/// A26: "versions I speak" changes nothing once the session was answered.
+#[test]
+fn versions_change_no_live_session() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    fake.run_for(SEC);
+    let (exchange, _) = fake.open.remove(0);
+    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(2, 3)).into_bytes();
+    fake.client
+        .feed_response(Instant::from_micros(fake.now), exchange, body)
+        .unwrap();
+    fake.collect();
+    assert_eq!(fake.closed, None);
+}
+
+/// §3.7: a request of a version that the server does not speak gets the answer that says so, and makes no session.
+#[test]
+fn server_names_its_versions() {
+    use posthole_protocol::wire::{AnswerPrefix, Bundle, decode};
+    let mut fake = posthole_tests::craft::FakeClient::new(settings::tuned());
+    let mut body = fake.body(&[]).to_vec();
+    body[1] = 9;
+    fake.put(body.into());
+    assert!(fake.session().is_none());
+    let mut answer = fake.bodies.pop().expect("an answer");
+    let said = decode::<AnswerPrefix>(&mut answer, &fake.id, Some(0));
+    assert_eq!(said, Some(Ok(Bundle::Refusal(Refusal::Version(1, 1)))));
+}
+
+/// §3.7: "busy" is tried again after the time it names, and ends nothing.
+#[test]
+fn busy_is_tried_again() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    let (exchange, _) = fake.open.remove(0);
+    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Busy(5_000)).into_bytes();
+    fake.client
+        .feed_response(Instant::from_micros(fake.now), exchange, body)
+        .unwrap();
+    fake.collect();
+    assert_eq!(fake.closed, None);
+    assert_eq!(
+        fake.run_for(4_900 * MS),
+        0,
+        "asked again before the time was up"
+    );
+    assert!(fake.run_for(5 * SEC) > 0, "never asked again");
+}
+
+/// A13: "gone" by another instance than the session's is a lost exchange until repeated for three seconds.
+#[test]
+fn gone_by_another_instance_needs_three_seconds() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let mut told = 0;
+    let began = fake.now;
+    while fake.closed.is_none() {
+        while !fake.open.is_empty() && fake.closed.is_none() {
+            let (exchange, _) = fake.open.remove(0);
+            let body = refusal(
+                &fake.client.id(),
+                exchange.number(),
+                Refusal::Gone(Instance(2)),
+            )
+            .into_bytes();
+            fake.client
+                .feed_response(Instant::from_micros(fake.now), exchange, body)
+                .unwrap();
+            fake.collect();
+            told += 1;
+        }
+        fake.run_for(50 * MS);
+        assert!(
+            fake.now - began < 60 * SEC,
+            "told {told} times and still not believed"
+        );
+    }
+    assert_eq!(fake.closed, Some(CloseReason::Gone));
+    let took = fake.now - began;
+    assert!(took >= 3 * SEC, "believed after {} ms", took / MS);
+    assert!(told >= 2);
+}
+
+/// §7.4: "gone" by the session's own instance is believed at once.
+#[test]
+fn gone_by_the_own_instance_is_believed() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    fake.run_for(SEC);
+    let (exchange, _) = fake.open.remove(0);
+    let body = refusal(
+        &fake.client.id(),
+        exchange.number(),
+        Refusal::Gone(Instance(1)),
+    )
+    .into_bytes();
+    fake.client
+        .feed_response(Instant::from_micros(fake.now), exchange, body)
+        .unwrap();
+    fake.collect();
+    assert_eq!(fake.closed, Some(CloseReason::Gone));
+}
+
+/// §3.7, S8: a server that says it speaks the very version it was asked in has read a damaged byte: a lost exchange.
+#[test]
+fn refusal_of_the_version_that_is_spoken() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    let (exchange, _) = fake.open.remove(0);
+    let before = fake.requests;
+    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(1, 1)).into_bytes();
+    fake.client
+        .feed_response(Instant::from_micros(fake.now), exchange, body)
+        .unwrap();
+    fake.collect();
+    assert_eq!(fake.closed, None);
+    fake.run_for(5 * SEC);
+    assert!(fake.requests > before, "it is not tried again");
+}

@@ -1,0 +1,245 @@
+//! A peer that breaks a rule ends its session, with that rule's name (§8.4); one test for each.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use bytes::Bytes;
+use posthole_protocol::wire::{Content, Control, varint};
+use posthole_protocol::{CloseReason, ResetCode, StreamId, Violation};
+use posthole_tests::craft::{FakeClient, FakeServer, ack, data, last};
+use posthole_tests::{SEC, settings};
+
+/// What the server says of these messages.
+fn at_server(contents: &[Content]) -> Option<CloseReason> {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.send(contents);
+    fake.run_for(SEC);
+    if let Some(CloseReason::Violation(violation)) = fake.closed() {
+        let told = fake.answers.iter().any(|answer| {
+            let close = |content| matches!(content, Content::Control(Control::Close { code, .. }) if code == violation.code());
+            answer.messages.clone().any(|(_, message)| close(message.content))
+        });
+        assert!(
+            told,
+            "the client is not told that it broke a rule: {violation}"
+        );
+    }
+    fake.closed()
+}
+
+/// What the client says of these messages.
+fn at_client(contents: &[Content]) -> Option<CloseReason> {
+    let mut fake = FakeServer::connected(settings::tuned());
+    fake.answer(contents);
+    fake.last_words();
+    fake.closed.clone()
+}
+
+/// A violation ends either role's session the same way; `client` are the messages of a fake client, `server` those
+/// of a fake server.
+fn both(violation: Violation, client: &[Content], server: &[Content]) {
+    let expected = Some(CloseReason::Violation(violation));
+    assert_eq!(at_server(client), expected, "at the server");
+    assert_eq!(at_client(server), expected, "at the client");
+}
+
+fn reset(stream: u64, size: u64) -> Content {
+    Content::Control(Control::Reset {
+        stream: StreamId::from_number(stream),
+        code: ResetCode(1),
+        size,
+    })
+}
+
+/// §6.3: data beyond the credit.
+#[test]
+fn credit() {
+    let far = 1 << 40;
+    both(
+        Violation::Credit,
+        &[data(0, far, b"x")],
+        &[data(1, far, b"x")],
+    );
+}
+
+/// §6.3: a final size beyond the credit, in a fin or a reset.
+#[test]
+fn credit_by_final_size() {
+    let far = 1 << 40;
+    both(
+        Violation::Credit,
+        &[last(0, far, b"")],
+        &[last(1, far, b"")],
+    );
+    both(Violation::Credit, &[reset(0, far)], &[reset(1, far)]);
+}
+
+/// §6.1: a stream beyond the number allowed.
+#[test]
+fn stream_count() {
+    both(
+        Violation::StreamCount,
+        &[data(2_000_000, 0, b"x")],
+        &[data(2_000_001, 0, b"x")],
+    );
+}
+
+/// §6.1: a stream that is the other side's to open, and was not.
+#[test]
+fn stream_of_the_other_side() {
+    both(
+        Violation::StreamCount,
+        &[data(1, 0, b"x")],
+        &[data(0, 0, b"x")],
+    );
+}
+
+/// §6.5: two final sizes; data beyond one.
+#[test]
+fn final_size() {
+    both(
+        Violation::FinalSize,
+        &[last(0, 0, b"ab"), last(0, 0, b"abc")],
+        &[last(1, 0, b"ab"), last(1, 0, b"abc")],
+    );
+    both(
+        Violation::FinalSize,
+        &[last(0, 0, b"ab"), data(0, 2, b"c")],
+        &[last(1, 0, b"ab"), data(1, 2, b"c")],
+    );
+    both(
+        Violation::FinalSize,
+        &[last(0, 0, b"ab"), reset(0, 1)],
+        &[last(1, 0, b"ab"), reset(1, 1)],
+    );
+    both(
+        Violation::FinalSize,
+        &[data(0, 0, b"abc"), last(0, 0, b"ab")],
+        &[data(1, 0, b"abc"), last(1, 0, b"ab")],
+    );
+}
+
+/// §6.2: an offset beyond 2^62.
+#[test]
+fn offset() {
+    let end = varint::LIMIT - 4;
+    let (server, client) = (
+        at_server(&[data(0, end, b"xyz")]),
+        at_client(&[data(1, end, b"xyz")]),
+    );
+    // Such a bundle may also be taken for unreadable as a whole (§3.6); it may not be delivered.
+    for reason in [server, client].into_iter().flatten() {
+        let allowed = [Violation::Offset, Violation::Credit].map(CloseReason::Violation);
+        assert!(allowed.contains(&reason), "{reason:?}");
+    }
+}
+
+/// §4.4: an acknowledgement of what was never sent, by its end or by a range.
+#[test]
+fn acknowledgement() {
+    let expected = Some(CloseReason::Violation(Violation::Acknowledgement));
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.ack = ack(1_000);
+    fake.send(&[]);
+    fake.run_for(SEC);
+    assert_eq!(fake.closed(), expected);
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.ack.ranges.push(5_000..5_001);
+    fake.send(&[]);
+    fake.run_for(SEC);
+    assert_eq!(fake.closed(), expected);
+    let mut fake = FakeServer::connected(settings::tuned());
+    fake.prefix.ack = ack(1_000);
+    fake.answer(&[]);
+    fake.last_words();
+    assert_eq!(fake.closed, expected);
+}
+
+/// The bytes of an honest bundle in which one control message is replaced: `wire` refuses to make the false one.
+fn patched(control: u64, fields: &[u8], must: bool) -> Bytes {
+    let mut fake = FakeClient::connected(settings::tuned());
+    // A void message is one header of two bytes at the bundle's end: flags and kind, then the number.
+    let honest = fake.body(&[Content::Void]).to_vec();
+    let mut bytes = honest[..honest.len() - 2].to_vec();
+    let flags = if must { 0x80 } else { 0 };
+    bytes.extend_from_slice(&[0x10 | flags | 2, 0, control as u8, fields.len() as u8]);
+    bytes.extend_from_slice(fields);
+    posthole_tests::craft::seal(&fake.id, bytes)
+}
+
+fn at_server_raw(control: u64, fields: &[u8], must: bool) -> Option<CloseReason> {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.put(patched(control, fields, must));
+    fake.run_for(SEC);
+    fake.closed()
+}
+
+/// §3.6: a control message that must be understood and is not.
+#[test]
+fn not_understood() {
+    assert_eq!(
+        at_server_raw(60, &[1, 2, 3], true),
+        Some(CloseReason::Violation(Violation::NotUnderstood))
+    );
+}
+
+/// §3.6: one that need not be understood is skipped.
+#[test]
+fn unknown_control_is_skipped() {
+    assert_eq!(at_server_raw(60, &[1, 2, 3], false), None);
+}
+
+/// §3.6: a control message of a known kind whose fields don't parse.
+#[test]
+fn malformed() {
+    for (control, fields) in [
+        (1u64, &[0u8][..]),
+        (2, &[]),
+        (3, &[0, 0, 0, 0]),
+        (4, &[0]),
+        (5, &[]),
+    ] {
+        let reason = at_server_raw(control, fields, true);
+        assert_eq!(
+            reason,
+            Some(CloseReason::Violation(Violation::Malformed)),
+            "control {control}"
+        );
+    }
+}
+
+/// L7: a violation by one session ends that one and no other, and the violator is told.
+#[test]
+fn neighbours_live_on() {
+    use posthole_tests::{app::Script, pair::Pair};
+    let mut pair = Pair::many(1, 2, settings::tuned(), settings::tuned());
+    pair.serve(Script::echo(0));
+    for end in &mut pair.clients {
+        end.play(Script::paced(2_000, 100, 50_000));
+    }
+    pair.run_for(300_000);
+    let id = pair.clients[0].machine.id();
+    let mut fake = FakeClient::new(settings::tuned());
+    fake.id = id;
+    // As if the client itself had said it in its next request.
+    fake.exchange = pair.net.tally.exchanges(0);
+    fake.bundle = fake.exchange;
+    fake.prefix.opening = None;
+    fake.prefix.ack = ack(1_000);
+    let body = fake.body(&[]);
+    pair.inject(0, body);
+    pair.run_for(30 * SEC);
+    let closed = |p: &Pair, client: usize| {
+        p.hosts[0]
+            .sessions
+            .iter()
+            .find(|end| end.session == client)
+            .unwrap()
+            .closed
+            .clone()
+    };
+    let broken = Violation::Acknowledgement;
+    assert_eq!(closed(&pair, 0), Some(CloseReason::Violation(broken)));
+    assert_eq!(closed(&pair, 1), None);
+    let client = pair.clients[0].closed.clone().expect("it can't go on");
+    assert!(!client.is_clean(), "{client:?}");
+    assert!(pair.clients[1].is_done());
+}
