@@ -183,7 +183,7 @@ fn play(rng: &mut Rng, stream: Option<Stream<'_>>) {
 }
 
 fn hostile_client(seed: u64) {
-    let mut rng = Rng(seed, seed % 3 == 0);
+    let mut rng = Rng(seed, seed.is_multiple_of(3));
     let id = SessionId::from_bytes([5; 16]);
     let mut now = 0;
     let at = Instant::from_micros;
@@ -262,7 +262,7 @@ fn hostile_client(seed: u64) {
 }
 
 fn hostile_server(seed: u64) {
-    let mut rng = Rng(seed, seed % 3 == 0);
+    let mut rng = Rng(seed, seed.is_multiple_of(3));
     let id = SessionId::from_bytes([5; 16]);
     let mut now = 0;
     let at = Instant::from_micros;
