@@ -1,4 +1,6 @@
 //! The command line: what can be said, how it is explained, and nothing of what it does.
+// The comments are the text of --help, where brackets mean "may be left out".
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,6 +97,10 @@ pub struct Serve {
     /// How long to try to connect to a destination
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
+
+    /// How many clients' sessions to keep at once; each takes a thread
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub max_sessions: usize,
 
     /// How many connections to carry at once; each takes two threads
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]

@@ -144,9 +144,13 @@ fn carry(socket: TcpStream, port: &Port, place: Place) {
     let Some(session) = port.link.session(NO_SESSION) else {
         return warn!("{addr}: a connection to {destination} refused: the server can't be reached");
     };
-    // The destination's name and the first bytes leave at once; nothing is waited for.
+    // The destination's name leaves at once, nothing is waited for; with it goes what the application has said by now.
+    let mut first = preamble::encode(destination);
+    let preamble = first.len();
+    copy::read_early(&socket, &mut first);
+    let early = (first.len() - preamble) as u64;
     let stream = session.open().and_then(|stream| {
-        stream.write_bytes(Bytes::from(preamble::encode(destination)))?;
+        stream.write_bytes(Bytes::from(first))?;
         Ok(stream)
     });
     let stream = match stream {
@@ -157,7 +161,8 @@ fn carry(socket: TcpStream, port: &Port, place: Place) {
     match copy::join(socket, &stream) {
         Ok(carried) => debug!(
             "{addr}: {destination}: ended, {} bytes up, {} down",
-            carried.up, carried.down
+            early + carried.up,
+            carried.down
         ),
         Err(broken) => match refusal_in(&broken.error) {
             Some(why) if broken.side == Side::Stream && why.is_refusal() => {

@@ -12,10 +12,12 @@
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::net::RecvFlags;
 use socket2::SockRef;
 
 use crate::intake::{Intake, is_wait_over};
@@ -86,6 +88,15 @@ pub fn prepare(socket: &TcpStream) -> io::Result<()> {
     SockRef::from(socket).set_linger(Some(Duration::ZERO))
 }
 
+/// Appends what has arrived on a socket already, at most a few KiB, without waiting. What else there is to know of it,
+/// an end or an error, comes with the next read.
+pub fn read_early(socket: &TcpStream, to: &mut Vec<u8>) {
+    let mut early = [0; 4096];
+    if let Ok((n, _)) = rustix::net::recv(socket, &mut early[..], RecvFlags::DONTWAIT) {
+        to.extend_from_slice(&early[..n]);
+    }
+}
+
 /// Carries bytes both ways until both have ended, then closes the socket. The socket must be [`prepare`]d.
 ///
 /// # Errors
@@ -95,6 +106,7 @@ pub fn join(socket: TcpStream, stream: &impl Far) -> Result<Carried, Broken> {
         socket: &socket,
         stream,
         broken: OnceLock::new(),
+        finishing: AtomicBool::new(false),
     };
     let mut carried = Carried::default();
     thread::scope(|scope| {
@@ -136,6 +148,8 @@ struct Joint<'a, F> {
     stream: &'a F,
     /// The first failure of either way; it ends the other.
     broken: OnceLock<Broken>,
+    /// Set before the end is sent to the socket's peer.
+    finishing: AtomicBool,
 }
 
 impl<F: Far> Joint<'_, F> {
@@ -150,6 +164,7 @@ impl<F: Far> Joint<'_, F> {
                 return Ok(carried);
             }
             if bytes.is_empty() {
+                self.check_end().map_err(at_socket)?;
                 self.stream.finish().map_err(at_stream)?;
                 return Ok(carried);
             }
@@ -169,11 +184,24 @@ impl<F: Far> Joint<'_, F> {
                 return Ok(carried);
             }
             if bytes.is_empty() {
+                self.finishing.store(true, Ordering::SeqCst);
                 self.socket.shutdown(Shutdown::Write).map_err(at_socket)?;
                 return Ok(carried);
             }
             carried += bytes.len() as u64;
             self.write_all(&bytes).map_err(at_socket)?;
+        }
+    }
+
+    /// Whether an end of file is one. The system tells of a reset once: when the way down has met it in a write, the
+    /// way up reads an end. A connection that is reset has no peer any more, while one whose peer has sent its end
+    /// has, until this side has sent its own, and then nobody writes who could meet a reset.
+    fn check_end(&self) -> io::Result<()> {
+        match self.socket.peer_addr() {
+            Err(_) if !self.finishing.load(Ordering::SeqCst) => {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -66,6 +66,7 @@ fn serve(args: Serve) -> Result<(), Error> {
         path: args.path,
         allow: args.allow.into_iter().collect(),
         connect_timeout: args.connect_timeout,
+        sessions: args.max_sessions,
         connections: args.max_connections,
     })?;
     say(format_args!("listening on http://{}{path}", server.addr()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use posthole_blocking::{ListenOptions, Listener, Session, Stream};
+use posthole_blocking::{ListenOptions, Listener, RouterConfig, Stream};
 use tracing::{debug, info, warn};
 
 use crate::allow::AllowList;
@@ -33,6 +33,8 @@ pub struct ServeOptions {
     pub allow: AllowList,
     /// How long connecting to a destination may take.
     pub connect_timeout: Duration,
+    /// Sessions at once; a thread each. Who comes later is told to try again.
+    pub sessions: usize,
     /// Connections carried at once; two threads each.
     pub connections: usize,
 }
@@ -65,11 +67,14 @@ impl Server {
         }
         let listen = options.listen.clone();
         let failed = |e: io::Error| Error::failed(format!("can't listen on {listen}: {e}"));
-        let listener = Listener::bind(
-            &*options.listen,
-            ListenOptions::new().path(options.path.clone()),
-        )
-        .map_err(failed)?;
+        let router = RouterConfig {
+            sessions: options.sessions,
+            ..RouterConfig::default()
+        };
+        let how = ListenOptions::new()
+            .path(options.path.clone())
+            .router(router);
+        let listener = Listener::bind(&*options.listen, how).map_err(failed)?;
         let listener = Arc::new(listener);
         let addr = listener.local_addr().map_err(failed)?;
         let live = Live::new(options.connections);
@@ -128,14 +133,9 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
             });
         if let Err(e) = thread {
             warn!("session {number}: no thread for it: {e}");
-            refuse_session(&session);
+            session.abort();
         }
     }
-}
-
-/// Nobody will accept its streams.
-fn refuse_session(session: &Session) {
-    session.abort();
 }
 
 fn begin(stream: Stream, session: u64, shared: &Arc<Shared>) {

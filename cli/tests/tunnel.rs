@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use posthole::hostile::{Faults, Hostile, Upstream};
 use posthole::random::Random;
+use rustix::process::Signal;
 use support::{Destination, Posthole, dial, free_addr, ping, read_to_reset, reset};
 
 /// A server and a client with one forward to this destination.
@@ -251,4 +252,18 @@ fn a_server_that_is_full_refuses_and_goes_on() {
     server.line("takes no more connections");
     client.line("takes no more connections");
     ping(&first, b"still there");
+}
+
+#[test]
+fn a_server_with_as_many_sessions_as_it_may_have_takes_the_next_when_one_has_ended() {
+    let echo = Destination::echo();
+    let (_server, url) = Posthole::serve(&format!("--allow {echo} --max-sessions 1"));
+    let arguments = format!("{url} -L 0:{echo} --proxy none --connect-timeout 300ms");
+    let (first, local) = Posthole::connect(&arguments);
+    ping(&dial(local), b"first");
+    let (second, local) = Posthole::connect(&arguments);
+    second.line("trying again");
+    first.signal(Signal::INT);
+    assert_eq!(first.end().0, Some(0));
+    ping(&dial(local), b"second");
 }

@@ -43,6 +43,13 @@ impl Instant {
     }
 }
 
+/// A duration as it travels: in microseconds, the most that a varint holds (2^62 - 1) standing for what is longer.
+pub(crate) fn wire_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros())
+        .unwrap_or(u64::MAX)
+        .min((1 << 62) - 1)
+}
+
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)

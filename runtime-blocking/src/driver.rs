@@ -7,16 +7,16 @@
 //! Inputs are fed before deadlines: an answer that came late but came is an answer.
 
 use crate::carrier::Trouble;
+use crate::ends::Ends;
 use crate::front::{Reply, Responder};
-use crate::lanes::{Job, Slot};
+use crate::handler::{Home, unavailable};
+use crate::lanes::Slot;
 use crate::machine::Machine;
-use crate::path::{News, Path};
-use crate::server::Home;
-use crate::session::Stats;
-use crate::stream::Ends;
+use crate::path::Path;
 use crate::timer;
+use crate::work::Work;
 use bytes::Bytes;
-use posthole_protocol::{CloseReason, Event, ExchangeId, Failure, RequestId, StreamId};
+use posthole_protocol::{CloseReason, Event, ExchangeId, RequestId, StreamId};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     /// The session is there, or has ended.
     pub(crate) milestone: Condvar,
     /// The router that knows it, on the server.
-    home: Option<Home>,
+    pub(crate) home: Option<Home>,
 }
 
 /// What the lock protects.
@@ -45,11 +45,10 @@ pub(crate) struct State {
     pub(crate) streams: HashMap<StreamId, Ends>,
     pub(crate) connected: bool,
     pub(crate) closed: Option<CloseReason>,
-    pub(crate) stats: Stats,
     /// The application has written or ended something. The core learns only from a feed what time that was, and counts
     /// from there for how long it waits.
     pub(crate) changed: bool,
-    path: Path,
+    pub(crate) path: Path,
     armed: Option<posthole_protocol::Instant>,
     /// The server's router has been told that the session is over.
     forgotten: bool,
@@ -67,7 +66,6 @@ impl Shared {
                 streams: HashMap::new(),
                 connected: false,
                 closed: None,
-                stats: Stats::default(),
                 changed: false,
                 path: Path::default(),
                 armed: None,
@@ -113,26 +111,25 @@ impl Shared {
         answer: Result<Bytes, Trouble>,
         lane: &Arc<Slot>,
     ) {
+        if let Err(trouble) = &answer {
+            tracing::debug!(%exchange, %trouble, "exchange failed");
+        }
+        let now = timer::now();
         let mut locked = self.lock();
         if let Some(Machine::Client { core, lanes }) = locked.machine() {
             lanes.done(exchange, Some(lane));
             // An exchange that the core gave up meanwhile changes nothing; what its answer would have said comes again.
-            let (known, answer) = match answer {
+            match answer {
                 Ok(body) => {
-                    let length = body.len();
-                    (
-                        core.feed_response(timer::now(), exchange, body).is_ok(),
-                        Ok(length),
-                    )
+                    if core.feed_response(now, exchange, body).is_ok() {
+                        locked.path.answered();
+                    }
                 }
-                Err(trouble) => (
-                    core.feed_failure(timer::now(), exchange, trouble.failure)
-                        .is_ok(),
-                    Err(trouble),
-                ),
-            };
-            if known {
-                locked.note(exchange, answer);
+                Err(trouble) => {
+                    if core.feed_failure(now, exchange, trouble.failure).is_ok() {
+                        locked.path.failed(trouble.says);
+                    }
+                }
             }
         } else {
             lane.end();
@@ -148,8 +145,6 @@ impl Shared {
         responder: Box<dyn Responder>,
     ) {
         let mut locked = self.lock();
-        locked.stats.exchanges += 1;
-        locked.stats.bytes_in += body.len() as u64;
         let refused = match locked.machine() {
             Some(Machine::Server { core, held }) => {
                 match core.feed_request(timer::now(), request, body) {
@@ -160,7 +155,7 @@ impl Shared {
                     Err(reject) => Some((responder, Reply::from(reject))),
                 }
             }
-            Some(Machine::Client { .. }) | None => Some((responder, crate::server::unavailable())),
+            Some(Machine::Client { .. }) | None => Some((responder, unavailable())),
         };
         locked.settle();
         if let Some((responder, reply)) = refused {
@@ -171,7 +166,6 @@ impl Shared {
     /// Whoever sent the request has gone.
     pub(crate) fn feed_hangup(self: &Arc<Self>, request: RequestId) {
         let mut locked = self.lock();
-        locked.stats.lost += 1;
         if let Some(Machine::Server { core, held }) = locked.machine() {
             held.remove(&request);
             core.feed_hangup(timer::now(), request);
@@ -275,6 +269,21 @@ impl State {
         }
     }
 
+    /// Ends the session in order.
+    pub(crate) fn close(&mut self) {
+        self.changed = true;
+        if let Some(machine) = self.machine() {
+            machine.close();
+        }
+    }
+
+    /// Ends the session at once.
+    pub(crate) fn abort(&mut self) {
+        if let Some(machine) = self.machine() {
+            machine.abort();
+        }
+    }
+
     /// The lanes of a client.
     pub(crate) fn lanes(&mut self) -> Option<&mut crate::lanes::Lanes> {
         match &mut self.machine {
@@ -283,24 +292,8 @@ impl State {
         }
     }
 
-    /// Keeps count of what exchanges come to.
-    fn note(&mut self, exchange: ExchangeId, answer: Result<usize, Trouble>) {
-        match answer {
-            Ok(length) => {
-                self.stats.bytes_in += length as u64;
-                self.path.answered();
-            }
-            Err(trouble) => {
-                self.stats.lost += 1;
-                tracing::debug!(%exchange, says = %trouble.says, "exchange failed");
-                self.stats.last_trouble = Some(trouble.says);
-                self.path.failed();
-            }
-        }
-    }
-
     /// All that the core has to say, and what follows from it.
-    fn poll(&mut self, shared: &Arc<Shared>) -> Work {
+    pub(crate) fn poll(&mut self, shared: &Arc<Shared>) -> Work {
         let mut work = Work::default();
         if self.broken {
             self.leave(shared, &mut work);
@@ -314,8 +307,6 @@ impl State {
         match &mut self.machine {
             Machine::Client { core, lanes } => {
                 while let Some(request) = core.poll_request(now) {
-                    self.stats.exchanges += 1;
-                    self.stats.bytes_out += request.body.len() as u64;
                     work.jobs.push(lanes.assign(request));
                 }
                 while let Some(exchange) = core.poll_cancel() {
@@ -325,7 +316,6 @@ impl State {
             }
             Machine::Server { core, held } => {
                 while let Some(response) = core.poll_response(now) {
-                    self.stats.bytes_out += response.body.len() as u64;
                     // None: whoever asked has hung up.
                     if let Some(responder) = held.remove(&response.request) {
                         let exchange = Some(response.exchange);
@@ -344,7 +334,7 @@ impl State {
         while let Some(event) = self.machine.poll_event() {
             self.on_event(event, &mut work);
         }
-        work.path = self.path.news(self.stats.last_trouble.as_deref());
+        work.path = self.path.news();
         if self.closed.is_some() {
             self.leave(shared, &mut work);
         }
@@ -374,7 +364,7 @@ impl State {
                     .extend(self.streams.get(&id).and_then(Ends::writer));
             }
             Event::Closed(reason) => {
-                tracing::debug!(id = ?self.machine.id(), %reason, "session ended");
+                work.closed = Some(reason.clone());
                 self.closed = Some(reason);
                 work.wakes
                     .extend(self.streams.values().filter_map(Ends::reader));
@@ -403,7 +393,7 @@ impl State {
                     // The core has answered all that it owes; who is still here gets a lost exchange.
                     let rest = held
                         .drain()
-                        .map(|(_, responder)| (responder, crate::server::unavailable()));
+                        .map(|(_, responder)| (responder, unavailable()));
                     work.replies.extend(rest);
                     work.over = !std::mem::replace(&mut self.forgotten, true);
                 }
@@ -413,87 +403,5 @@ impl State {
         if over && let Some(armed) = self.armed.take() {
             timer::disarm(shared.key, armed);
         }
-    }
-}
-
-/// What is to be done once the lock is released.
-#[derive(Default)]
-struct Work {
-    wakes: Vec<Arc<Condvar>>,
-    room: bool,
-    incoming: bool,
-    milestone: bool,
-    replies: Vec<(Box<dyn Responder>, Reply)>,
-    cancelled: Vec<(Arc<Slot>, ExchangeId)>,
-    jobs: Vec<Job>,
-    ended: Vec<Arc<Slot>>,
-    announce: bool,
-    over: bool,
-    path: Option<News>,
-}
-
-impl Work {
-    fn perform(mut self, shared: &Arc<Shared>) {
-        while let Some(again) = self.perform_once(shared) {
-            self = again;
-        }
-    }
-
-    /// `Some`: exchanges for which there was no thread have failed, and the core has something to say to that.
-    fn perform_once(self, shared: &Arc<Shared>) -> Option<Work> {
-        for waiting in self.wakes {
-            waiting.notify_all();
-        }
-        for (responder, reply) in self.replies {
-            responder.respond(reply);
-        }
-        let mut stranded = Vec::new();
-        for job in self.jobs {
-            stranded.extend(job.start(shared).err());
-        }
-        for (slot, exchange) in self.cancelled {
-            slot.cancel(exchange);
-        }
-        if self.milestone {
-            shared.milestone.notify_all();
-        }
-        if self.incoming {
-            shared.incoming.notify_all();
-        }
-        if self.room {
-            shared.room.notify_all();
-        }
-        for slot in self.ended {
-            slot.end();
-        }
-        if let Some(news) = self.path {
-            news.tell();
-        }
-        if let Some(home) = &shared.home {
-            if self.announce {
-                home.announce(shared);
-            }
-            if self.over {
-                home.ended(shared);
-            }
-        }
-        if stranded.is_empty() {
-            return None;
-        }
-        let mut locked = shared.lock();
-        for (exchange, error) in stranded {
-            if let Some(Machine::Client { core, lanes }) = locked.machine() {
-                lanes.done(exchange, None);
-                let _ = core.feed_failure(timer::now(), exchange, Failure::Connect);
-            }
-            let says = format!("no thread to carry an exchange: {error}");
-            let trouble = Trouble {
-                failure: Failure::Connect,
-                reached: false,
-                says,
-            };
-            locked.note(exchange, Err(trouble));
-        }
-        Some(locked.poll(shared))
     }
 }

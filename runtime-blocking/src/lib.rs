@@ -11,24 +11,28 @@
 //! - one timer, for all sessions of the process;
 //! - per client session, one for each exchange that is open: at most [`Config::requests`], 8 by default, and
 //!   while nothing moves the one that the server holds. One without work ends after 4 s;
-//! - per listener, one that accepts and one per HTTP connection, at most
-//!   [`Limits::connections`](front::Limits::connections); a session that nobody speaks for has none.
+//! - per listener, one that accepts, one per HTTP connection, at most
+//!   [`Limits::connections`](front::Limits::connections), and for a moment one per reply that a socket did not take
+//!   at once; a session that nobody speaks for has none.
 //!
 //! # Map
 //! ```text
-//! session stream          the handles
-//! driver                  the loop: lock, feed, take what the core says, unlock, do it
+//! session stream ends     the handles, and what a session keeps of their streams
+//! driver work             the loop: lock, feed, take what the core says, unlock, do it
+//! machine                 the core of either role
 //! client lanes carrier    exchanges begin: threads, and HTTP under them
-//! server front            exchanges end: which session, and HTTP under it
-//! timer                   the clock and the deadlines
+//! server handler front    exchanges end: which session, and HTTP under it
+//! timer path              the clock and the deadlines; what is logged of the way
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod carrier;
 mod client;
 mod driver;
+mod ends;
 mod error;
 pub mod front;
+mod handler;
 mod lanes;
 mod machine;
 mod options;
@@ -38,13 +42,15 @@ mod server;
 mod session;
 mod stream;
 mod timer;
+mod work;
 
 pub use client::connect;
 pub use error::{ConnectError, SessionEnded};
-pub use options::{ListenOptions, Options};
+pub use handler::Handler;
+pub use options::{FrontChoice, ListenOptions, Options};
 pub use posthole_protocol::{
     CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
-pub use server::{Handler, Listener};
+pub use server::Listener;
 pub use session::{Session, Stats};
 pub use stream::Stream;

@@ -4,7 +4,7 @@
 use crate::front::Responder;
 use crate::lanes::Lanes;
 use posthole_protocol::{
-    Client, Event, Instant, OpenError, RequestId, Server, SessionId, Stream, StreamId,
+    Client, Event, Instant, OpenError, RequestId, Server, SessionId, Stats, Stream, StreamId,
 };
 use std::collections::HashMap;
 
@@ -31,6 +31,10 @@ macro_rules! either {
 impl Machine {
     pub(crate) fn id(&self) -> SessionId {
         either!(self, core => core.id())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        either!(self, core => core.stats())
     }
 
     pub(crate) fn feed_timeout(&mut self, now: Instant) {

@@ -90,10 +90,23 @@ impl Options {
     }
 }
 
+/// Which HTTP server brings a listener its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrontChoice {
+    /// Ours, made to face strangers.
+    #[default]
+    Own,
+    /// tiny_http: behind a reverse proxy or among friends only; see [`front::tiny`](crate::front::tiny).
+    #[cfg(feature = "tiny_http")]
+    TinyHttp,
+}
+
 /// How to serve, for [`Listener::bind`](crate::Listener::bind) and [`Handler::new`](crate::Handler::new).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
+    pub(crate) front: FrontChoice,
     pub(crate) path: String,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
@@ -103,6 +116,7 @@ pub struct ListenOptions {
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
         ListenOptions {
+            front: FrontChoice::default(),
             path: "/".into(),
             limits: Limits::default(),
             config: Config::default(),
@@ -115,6 +129,13 @@ impl ListenOptions {
     /// The defaults: the path `/`, and bounds for a server that faces strangers.
     pub fn new() -> ListenOptions {
         ListenOptions::default()
+    }
+
+    /// Which HTTP server brings the requests. Of no meaning to a [`Handler`](crate::Handler).
+    #[must_use]
+    pub fn front(mut self, front: FrontChoice) -> ListenOptions {
+        self.front = front;
+        self
     }
 
     /// The path that takes requests; every other is answered 404. Of no meaning to a

@@ -10,6 +10,7 @@ pub(crate) struct Path {
     answered_once: bool,
     failures: u32,
     warned: bool,
+    trouble: Option<String>,
 }
 
 /// Something to log, once the lock is released.
@@ -24,16 +25,22 @@ impl Path {
         self.failures = 0;
     }
 
-    pub(crate) fn failed(&mut self) {
+    pub(crate) fn failed(&mut self, trouble: String) {
         self.failures = self.failures.saturating_add(1);
+        self.trouble = Some(trouble);
+    }
+
+    /// What went wrong last.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// What changed since the last call. A path that never worked has failed with its first exchange.
-    pub(crate) fn news(&mut self, trouble: Option<&str>) -> Option<News> {
+    pub(crate) fn news(&mut self) -> Option<News> {
         let enough = if self.answered_once { FAILED } else { 1 };
         if !self.warned && self.failures >= enough {
             self.warned = true;
-            return Some(News::Failed(trouble.unwrap_or("no answer").to_owned()));
+            return self.trouble.clone().map(News::Failed);
         }
         if self.warned && self.failures == 0 {
             self.warned = false;
@@ -62,14 +69,14 @@ mod tests {
     fn one_word_per_change_and_none_for_a_single_loss() {
         let mut path = Path::default();
         let mut said = Vec::new();
-        let mut hear = |path: &mut Path| match path.news(Some("refused")) {
+        let mut hear = |path: &mut Path| match path.news() {
             Some(News::Failed(why)) => said.push(why),
             Some(News::Works) => said.push("works".into()),
             None => {}
         };
         for outcome in "-xxx.x.xx.xxxxx.".chars() {
             match outcome {
-                'x' => path.failed(),
+                'x' => path.failed("refused".into()),
                 '.' => path.answered(),
                 _ => {}
             }

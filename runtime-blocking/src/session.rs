@@ -28,10 +28,12 @@ pub(crate) struct Keeper {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Exchanges begun.
+    /// Exchanges begun by a client, or arrived at a server.
     pub exchanges: u64,
-    /// Those that came to nothing, as far as this side was told.
+    /// Those that came to nothing, as far as this side knows.
     pub lost: u64,
+    /// Messages sent again.
+    pub resent: u64,
     /// Bytes of bodies sent.
     pub bytes_out: u64,
     /// Bytes of bodies received.
@@ -94,10 +96,7 @@ impl Session {
     /// another way; then some of what was written may not have arrived.
     pub fn close(&self) -> io::Result<()> {
         let mut locked = self.lock();
-        locked.changed = true;
-        if let Some(machine) = locked.machine() {
-            machine.close();
-        }
+        locked.close();
         locked.settle();
         let reason = self.wait_closed();
         if reason.is_clean() {
@@ -110,9 +109,7 @@ impl Session {
     /// Ends the session at once. What was not delivered is lost, and the peer finds out by itself.
     pub fn abort(&self) {
         let mut locked = self.lock();
-        if let Some(machine) = locked.machine() {
-            machine.abort();
-        }
+        locked.abort();
         locked.settle();
     }
 
@@ -139,7 +136,16 @@ impl Session {
 
     /// What the session has done so far.
     pub fn stats(&self) -> Stats {
-        self.lock().stats.clone()
+        let locked = self.lock();
+        let counts = locked.machine.stats();
+        Stats {
+            exchanges: counts.exchanges,
+            lost: counts.lost,
+            resent: counts.resent,
+            bytes_out: counts.bytes_out,
+            bytes_in: counts.bytes_in,
+            last_trouble: locked.path.trouble().map(str::to_owned),
+        }
     }
 
     /// Waits until the peer has answered. `false`: it has not within `patience`, or the session has ended.
@@ -177,10 +183,7 @@ fn ended(locked: &Locked<'_>) -> io::Error {
 impl Drop for Keeper {
     fn drop(&mut self) {
         let mut locked = self.shared.lock();
-        locked.changed = true;
-        if let Some(machine) = locked.machine() {
-            machine.close();
-        }
+        locked.close();
         locked.settle();
     }
 }

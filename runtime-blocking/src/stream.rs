@@ -1,10 +1,10 @@
 //! A stream of a session, for code written for [`std::net::TcpStream`].
 
 use crate::driver::{Locked, State};
-use crate::error::{read_error, write_error};
+use crate::ends::{Ends, Tried};
 use crate::session::Keeper;
 use bytes::Bytes;
-use posthole_protocol::{Read as Got, ReadError, ResetCode, StreamId, WriteError};
+use posthole_protocol::{ResetCode, StreamId};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -32,7 +32,8 @@ const PIECE: usize = 64 * 1024;
 /// | the session ended otherwise | `ConnectionAborted` | `ConnectionAborted` |
 /// | the time-out passed, or it is non-blocking | `WouldBlock` | `WouldBlock` |
 ///
-/// Inside the error is the reason: a [`ReadError`], a [`WriteError`] or a [`SessionEnded`](crate::SessionEnded).
+/// Inside the error is the reason: a [`ReadError`](crate::ReadError), a [`WriteError`](crate::WriteError) or a
+/// [`SessionEnded`](crate::SessionEnded).
 ///
 /// A written byte waits for nobody's `flush`. When the last handle of a stream is dropped, what was written is still
 /// delivered, then the peer reads the end; what the peer goes on writing gets it a `BrokenPipe`. Like a session, the
@@ -53,58 +54,11 @@ struct Inner {
     nodelay: AtomicBool,
 }
 
-/// What a session keeps of a stream that has handles.
-pub(crate) struct Ends {
-    readable: Arc<Condvar>,
-    writable: Arc<Condvar>,
-    /// Threads that wait.
-    readers: u32,
-    writers: u32,
-    /// Taken from the core by `peek` and not read yet.
-    peeked: Bytes,
-    /// How reading ended. The core says it once and may forget the stream; a handle says it as often as it is asked.
-    read: Option<Result<(), ReadError>>,
-    /// How writing ended.
-    written: Option<WriteError>,
-}
-
-impl Ends {
-    /// Whom to wake when there is something to read.
-    pub(crate) fn reader(&self) -> Option<Arc<Condvar>> {
-        (self.readers > 0).then(|| self.readable.clone())
-    }
-
-    /// Whom to wake when something can be written.
-    pub(crate) fn writer(&self) -> Option<Arc<Condvar>> {
-        (self.writers > 0).then(|| self.writable.clone())
-    }
-
-    pub(crate) fn wake_all(&self) {
-        self.readable.notify_all();
-        self.writable.notify_all();
-    }
-}
-
-/// One try at reading or writing.
-enum Tried<T> {
-    Done(T),
-    Blocked,
-}
-
 impl Stream {
     /// The handle of a stream that has none yet. `state` is its session's.
     pub(crate) fn new(keeper: &Arc<Keeper>, state: &mut State, id: StreamId) -> Stream {
-        let readable = Arc::new(Condvar::new());
-        let writable = Arc::new(Condvar::new());
-        let ends = Ends {
-            readable: readable.clone(),
-            writable: writable.clone(),
-            readers: 0,
-            writers: 0,
-            peeked: Bytes::new(),
-            read: None,
-            written: None,
-        };
+        let ends = Ends::default();
+        let (readable, writable) = (ends.readable.clone(), ends.writable.clone());
         state.streams.insert(id, ends);
         Stream {
             inner: Arc::new(Inner {
@@ -160,8 +114,9 @@ impl Stream {
         }
     }
 
-    /// Gives the stream up in both directions: the peer's reads fail with `ConnectionReset` once it has not yet been
-    /// told the end, its writes with `BrokenPipe`, and both errors hold `code`. What was not delivered is dropped.
+    /// Gives the stream up in both directions, as a socket's reset does; what was not delivered is dropped. The peer's
+    /// reads fail with `ConnectionReset`, unless it has read the end already, its writes with `BrokenPipe`, and both
+    /// errors hold `code`.
     pub fn reset(&self, code: u32) {
         let mut locked = self.lock();
         locked.reset(self.inner.id, ResetCode(code));
@@ -381,114 +336,6 @@ impl Stream {
             (locked, late) = locked.wait(&self.inner.writable, until);
             locked.ends(self.inner.id, |ends| ends.writers -= 1);
         }
-    }
-}
-
-/// What handles do to their stream under the lock.
-impl State {
-    fn ends<T>(&mut self, id: StreamId, change: impl FnOnce(&mut Ends) -> T) -> T {
-        change(
-            self.streams
-                .get_mut(&id)
-                .expect("kept until the stream's last handle is dropped"),
-        )
-    }
-
-    /// The next bytes; empty at the end.
-    fn take(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
-        let peeked = self.ends(id, |ends| {
-            let n = max.min(ends.peeked.len());
-            ends.peeked.split_to(n)
-        });
-        if peeked.is_empty() {
-            self.fetch(id, max)
-        } else {
-            Ok(Tried::Done(peeked))
-        }
-    }
-
-    /// The next bytes, which stay: as many as are here, so that who peeks again sees more.
-    fn look(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
-        let seen = self.ends(id, |ends| ends.peeked.clone());
-        if seen.len() >= max {
-            return Ok(Tried::Done(seen));
-        }
-        let bytes = match self.fetch(id, max - seen.len()) {
-            Ok(Tried::Done(more)) if seen.is_empty() => more,
-            Ok(Tried::Done(more)) => [seen, more].concat().into(),
-            other if seen.is_empty() => return other,
-            Ok(Tried::Blocked) | Err(_) => seen,
-        };
-        self.ends(id, |ends| ends.peeked = bytes.clone());
-        Ok(Tried::Done(bytes))
-    }
-
-    fn fetch(&mut self, id: StreamId, max: usize) -> io::Result<Tried<Bytes>> {
-        let got = match self.ends(id, |ends| ends.read) {
-            Some(Ok(())) => Ok(Got::End),
-            Some(Err(error)) => Err(error),
-            None => match self.machine().and_then(|machine| machine.stream(id)) {
-                Some(mut stream) => stream.read(max),
-                // The core forgets a stream after both its ends were told, or a whole session.
-                None => Err(ReadError::Closed),
-            },
-        };
-        match got {
-            Ok(Got::Chunk(bytes)) => Ok(Tried::Done(bytes)),
-            Ok(Got::Blocked) => Ok(Tried::Blocked),
-            Ok(Got::End) => {
-                self.ends(id, |ends| ends.read = Some(Ok(())));
-                Ok(Tried::Done(Bytes::new()))
-            }
-            Err(error) => {
-                self.ends(id, |ends| ends.read = Some(Err(error)));
-                Err(read_error(error, self.closed.as_ref()))
-            }
-        }
-    }
-
-    /// Takes what fits off the front of `data`.
-    fn put(&mut self, id: StreamId, data: &mut Bytes) -> io::Result<()> {
-        self.changed = true;
-        let put = match self.ends(id, |ends| ends.written) {
-            Some(error) => Err(error),
-            None => match self.machine().and_then(|machine| machine.stream(id)) {
-                Some(mut stream) => stream.write(data).map(drop),
-                None => Err(WriteError::Closed),
-            },
-        };
-        put.map_err(|error| {
-            self.ends(id, |ends| ends.written = Some(error));
-            write_error(error, self.closed.as_ref())
-        })
-    }
-
-    fn finish(&mut self, id: StreamId) {
-        self.changed = true;
-        self.ends(id, |ends| *ends.written.get_or_insert(WriteError::Finished));
-        if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
-            stream.finish();
-        }
-    }
-
-    /// No more is read. To the reader it is the end, as with a socket.
-    fn stop(&mut self, id: StreamId, code: ResetCode) {
-        self.changed = true;
-        self.ends(id, |ends| {
-            ends.peeked = Bytes::new();
-            ends.read.get_or_insert(Ok(()));
-        });
-        if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
-            stream.stop(code);
-        }
-    }
-
-    fn reset(&mut self, id: StreamId, code: ResetCode) {
-        self.ends(id, |ends| *ends.written.get_or_insert(WriteError::Finished));
-        if let Some(mut stream) = self.machine().and_then(|machine| machine.stream(id)) {
-            stream.reset(code);
-        }
-        self.stop(id, code);
     }
 }
 

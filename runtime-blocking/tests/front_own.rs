@@ -309,6 +309,17 @@ fn a_large_answer_to_a_slow_reader_holds_up_nobody() {
 }
 
 #[test]
+fn a_large_last_answer_is_whole_before_the_end() {
+    let (front, _) = Dummy::start(Mode::Large(20_000_000), Limits::default());
+    let mut stream = connect(&front);
+    stream
+        .write_all(b"POST /p HTTP/1.0\r\nContent-Length: 1\r\n\r\nx")
+        .unwrap();
+    assert_eq!(read_reply(&mut stream).body.len(), 20_000_000);
+    assert_eq!(read_to_end(&mut stream), b"");
+}
+
+#[test]
 fn an_answer_that_is_not_taken_is_a_hangup() {
     let (front, dummy) = Dummy::start(
         Mode::Large(20_000_000),
@@ -400,21 +411,30 @@ fn bodies_beyond_the_budget_are_told_to_come_again() {
             ..Limits::default()
         },
     );
-    let mut first = connect(&front);
-    first
-        .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 60000\r\n\r\nabc")
-        .unwrap();
-    // Whether the first has its share yet is not to be seen, but from a refusal of the next.
-    front_common::until(|| {
-        let mut second = connect(&front);
-        second
-            .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 60000\r\n\r\n")
+    let mut both = [connect(&front), connect(&front)];
+    for stream in &mut both {
+        stream
+            .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 60000\r\n\r\nabc")
             .unwrap();
-        second.write_all(&[1; 60_000]).unwrap();
-        status(&read_some(&mut second)) == 503
+        stream.set_nonblocking(true).unwrap();
+    }
+    // There is room for one of them, whichever was first.
+    let mut refused = None;
+    front_common::until(|| {
+        refused = both.iter().position(|stream| stream.peek(&mut [0]).is_ok());
+        refused.is_some()
     });
-    first.write_all(&vec![1; 59_997]).unwrap();
-    assert_eq!(read_reply(&mut first).status, 200);
+    let (mut refused, mut served) = match (refused, both) {
+        (Some(0), [a, b]) => (a, b),
+        (_, [a, b]) => (b, a),
+    };
+    refused.set_nonblocking(false).unwrap();
+    served.set_nonblocking(false).unwrap();
+    let mut answer = [0; 100];
+    let read = refused.read(&mut answer).unwrap();
+    assert_eq!(status(&answer[..read]), 503);
+    served.write_all(&[1; 59_997]).unwrap();
+    assert_eq!(read_reply(&mut served).status, 200);
 }
 
 #[test]

@@ -364,3 +364,23 @@ fn a_session_counts_what_it_does() {
         assert_eq!((client.lost, client.last_trouble), (0, None));
     });
 }
+
+#[cfg(feature = "tiny_http")]
+#[test]
+fn a_listener_may_have_tiny_http_for_its_front() {
+    bounded(|| {
+        let with_tiny = ListenOptions::new().front(posthole_blocking::FrontChoice::TinyHttp);
+        let listener = Listener::bind("127.0.0.1:0", with_tiny).unwrap();
+        let client = connect(&url(&listener), options()).unwrap();
+        let mut near = client.open().unwrap();
+        let data = pattern(6, 1_000_000);
+        near.write_all(&data).unwrap();
+        near.shutdown(Shutdown::Write).unwrap();
+        let mut got = Vec::new();
+        let server = listener.accept().unwrap();
+        server.accept().unwrap().read_to_end(&mut got).unwrap();
+        assert_same(&got, &data);
+        client.close().unwrap();
+        listener.close(Duration::from_secs(20));
+    });
+}

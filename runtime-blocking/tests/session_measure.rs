@@ -4,9 +4,11 @@
 
 mod session_support;
 
+use posthole_blocking::connect;
 use session_support::{Pair, bounded, pair, streams};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -86,6 +88,123 @@ fn ping_pongs() {
         );
         drop(near);
         echoing.join().unwrap();
+    });
+}
+
+#[test]
+#[ignore = "measures"]
+fn ping_pongs_in_company() {
+    bounded(|| {
+        let pair = pair();
+        let (mut near, far) = streams(&pair);
+        let echoing = thread::spawn(move || echo(far));
+        let idle: Vec<_> = (0..1000).map(|_| streams(&pair)).collect();
+        let (cpu, before) = (processor(), pair.client.stats().exchanges);
+        let times = ping_pong(5000, &mut near);
+        report(
+            "ping-pong beside 1000 idle streams",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
+        drop(idle);
+
+        let (bulk, mut sink) = streams(&pair);
+        let bulk = Arc::new(bulk);
+        let writes = bulk.clone();
+        let writer = thread::spawn(move || while (&*writes).write_all(&[1; 65536]).is_ok() {});
+        let reader = thread::spawn(move || {
+            let mut buffer = vec![0; 65536];
+            let mut bytes = 0u64;
+            while let Ok(n @ 1..) = sink.read(&mut buffer) {
+                bytes += n as u64;
+            }
+            bytes
+        });
+        let (start, cpu, before) = (Instant::now(), processor(), pair.client.stats().exchanges);
+        let times = ping_pong(2000, &mut near);
+        report(
+            "ping-pong beside bulk up",
+            times,
+            processor() - cpu,
+            Some(&pair),
+            before,
+        );
+        bulk.reset(0);
+        let bytes = reader.join().unwrap() as f64;
+        println!(
+            "bulk up meanwhile: {:.0} MB/s",
+            bytes / 1e6 / start.elapsed().as_secs_f64()
+        );
+        writer.join().unwrap();
+        drop(near);
+        echoing.join().unwrap();
+    });
+}
+
+/// Threads of this process, and how often they have gone to sleep so far.
+fn threads() -> (usize, u64) {
+    let mut sleeps = 0;
+    let mut threads = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let count = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sleeps += count
+            .and_then(|n| n.trim().parse::<u64>().ok())
+            .unwrap_or(0);
+        threads += 1;
+    }
+    (threads, sleeps)
+}
+
+#[test]
+#[ignore = "measures"]
+fn idle_sessions() {
+    bounded(|| {
+        let (alone, _) = threads();
+        let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+        // Until what belongs to the beginning is over, and idle lanes have ended.
+        thread::sleep(Duration::from_secs(8));
+        let ((threads_before, sleeps), cpu) = (threads(), processor());
+        let exchanges = |pairs: &[Pair]| {
+            pairs
+                .iter()
+                .map(|p| p.client.stats().exchanges)
+                .sum::<u64>()
+        };
+        let before = exchanges(&pairs);
+        thread::sleep(Duration::from_secs(20));
+        println!(
+            "20 idle sessions for 20 s, both ends: {} threads, {} wakes, {} exchanges, {:.2} s of processor",
+            threads_before - alone,
+            threads().1 - sleeps,
+            exchanges(&pairs) - before,
+            processor() - cpu,
+        );
+    });
+}
+
+#[test]
+#[ignore = "measures"]
+fn sessions() {
+    bounded(|| {
+        let listener = session_support::listener();
+        let url = session_support::url(&listener);
+        let (mut begins, mut ends) = (Vec::new(), Vec::new());
+        let cpu = processor();
+        for _ in 0..50 {
+            let start = Instant::now();
+            let client = connect(&url, session_support::options()).unwrap();
+            begins.push(start.elapsed());
+            let start = Instant::now();
+            client.close().unwrap();
+            ends.push(start.elapsed());
+        }
+        report("a session's beginning", begins, processor() - cpu, None, 0);
+        report("a session's end", ends, 0.0, None, 0);
     });
 }
 

@@ -6,12 +6,15 @@ use crate::settings;
 use crate::tally::{answers, requests};
 use bytes::Bytes;
 use posthole_protocol::wire::{
-    Ack, AnswerPrefix, Chain, Content, Decoded, Message, Params, RequestPrefix, encode,
+    Ack, AnswerPrefix, Chain, Content, Decoded, Head, Message, Params, RequestPrefix, encode,
 };
 use posthole_protocol::{
     Client, CloseReason, Config, Event, ExchangeId, Instance, Instant, RequestId, Server,
 };
 use posthole_protocol::{SessionId, StreamId};
+
+/// A little more than the time for which an opening's answer may wait for a reply to ride on it.
+const GRACE: u64 = 30_000;
 
 /// A client made by hand before a real server.
 pub struct FakeClient {
@@ -41,6 +44,7 @@ impl FakeClient {
     pub fn connected(config: Config) -> FakeClient {
         let mut fake = FakeClient::new(config);
         fake.send(&[]);
+        fake.run_for(GRACE);
         let answer = fake
             .answers
             .first()
@@ -48,6 +52,7 @@ impl FakeClient {
         fake.prefix.echo = answer.prefix.nonce;
         fake.prefix.opening = None;
         fake.send(&[]);
+        fake.run_for(GRACE);
         fake
     }
 
@@ -133,6 +138,11 @@ impl FakeClient {
         self.now = end;
     }
 
+    /// How many requests were put before the server.
+    pub fn asked(&self) -> u64 {
+        self.next_request
+    }
+
     /// The server's end of the session.
     pub fn session(&mut self) -> Option<&mut End<Server>> {
         let id = self.id;
@@ -175,12 +185,8 @@ impl FakeClient {
 
     fn keep(&mut self, chain: Chain) {
         let body = chain.into_bytes();
-        for exchange in (0..self.exchange).rev() {
-            let found = answers(&self.id, exchange, &body);
-            if !found.is_empty() {
-                self.answers.extend(found);
-                break;
-            }
+        if let Some(head) = Head::peek(&body) {
+            self.answers.extend(answers(&self.id, head.exchange, &body));
         }
         self.bodies.push(body);
     }
@@ -274,6 +280,11 @@ impl FakeServer {
         self.collect();
     }
 
+    /// Takes an open request off the list, the oldest being 0.
+    pub fn take(&mut self, which: usize) -> Option<(ExchangeId, Decoded<RequestPrefix>)> {
+        (which < self.open.len()).then(|| self.open.remove(which))
+    }
+
     /// Lets so much time pass. How many requests came.
     pub fn run_for(&mut self, micros: u64) -> u64 {
         let before = self.requests;
@@ -297,6 +308,16 @@ impl FakeServer {
         self.requests - before
     }
 
+    /// Answers whatever still comes for ten seconds, for what a client says at its end.
+    pub fn last_words(&mut self) {
+        for _ in 0..100 {
+            self.run_for(100_000);
+            while self.closed.is_none() && !self.open.is_empty() {
+                self.answer(&[]);
+            }
+        }
+    }
+
     /// Takes all outputs. Whether there were any.
     pub fn collect(&mut self) -> bool {
         let mut did = false;
@@ -318,6 +339,8 @@ impl FakeServer {
                 for (count, message) in bundle.messages.clone() {
                     self.prefix.ack.next = self.prefix.ack.next.max(message.number + count);
                 }
+                let next = self.prefix.ack.next;
+                self.prefix.ack.ranges.retain(|range| range.start > next);
                 self.prefix.newest = self.prefix.newest.max(bundle.exchange);
                 self.open.push((request.exchange, bundle));
             }

@@ -74,6 +74,7 @@ pub struct End<M> {
     /// Scripts for which no stream could be had yet.
     waiting: VecDeque<Script>,
     may_open: bool,
+    may_accept: bool,
 }
 
 /// How many events in a row are an endless stream of them.
@@ -93,6 +94,7 @@ impl<M: Machine> End<M> {
             asleep_until: 0,
             waiting: VecDeque::new(),
             may_open: true,
+            may_accept: false,
         }
     }
 
@@ -160,7 +162,10 @@ impl<M: Machine> End<M> {
                 }
                 return;
             }
-            Event::Incoming => return,
+            Event::Incoming => {
+                self.may_accept = true;
+                return;
+            }
             Event::CanOpen => self.may_open = true,
             Event::Finished(id) => {
                 if let Some(talker) = self.talkers.get_mut(id) {
@@ -175,7 +180,7 @@ impl<M: Machine> End<M> {
                     talker.on_writable();
                 }
             }
-            _ => {}
+            Event::Connected | _ => {}
         }
         self.events.push(event);
     }
@@ -197,9 +202,10 @@ impl<M: Machine> End<M> {
     }
 
     fn accept_all(&mut self) -> bool {
-        let Some(script) = self.on_accept else {
+        let Some(script) = self.on_accept.filter(|_| self.may_accept) else {
             return false;
         };
+        self.may_accept = false;
         let mut did = false;
         while let Some(id) = self.machine.accept() {
             let talker = Talker::new(script, id, self.out(id));

@@ -5,11 +5,13 @@
 //! - [`app`], [`end`]: applications that talk over streams by events alone, as an embedder would
 //! - [`oracle`]: what was read is a prefix of what was written
 //! - [`tally`], [`trace`]: what went over the wire, counted and drawn
+//! - [`chaos`]: random operations under random faults
 //! - [`craft`]: peers made by hand, for what no honest machine would send
 //! - [`settings`]: the configurations that the tests use
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod chaos;
 pub mod craft;
 pub mod end;
 pub mod fault;

@@ -17,7 +17,7 @@ struct Job<T> {
 }
 
 /// How often progress is told while bytes move.
-const SLICE: u64 = 500_000;
+const SLICE: u64 = 50_000;
 
 impl<T> Link<T> {
     /// A link without limit.

@@ -65,29 +65,27 @@ impl Tally {
         way.messages.values().map(|copies| copies.sent - 1).sum()
     }
 
-    /// Panics if a message was sent more than 2 + (lost exchanges that carried it) times (L5).
-    pub fn assert_few_copies(&self) {
-        for ((client, from), way) in &self.ways {
-            for (number, copies) in &way.messages {
-                assert!(
-                    copies.sent <= 2 + copies.lost,
-                    "L5: client {client}, from {from:?}: message {number} was sent {} times, {} of them lost",
-                    copies.sent,
-                    copies.lost,
-                );
-            }
-        }
-    }
-
+    /// Counts a body that `from` sends.
+    ///
+    /// # Panics
+    /// If a message is sent more than 2 + (lost exchanges that carried it) times (L5).
     pub(crate) fn sent(&mut self, client: usize, from: Side, size: usize, numbers: &[Range<u64>]) {
         let way = self.ways.entry((client, from)).or_default();
         way.bodies += 1;
         way.bytes += size as u64;
         for number in numbers.iter().cloned().flatten() {
-            way.messages.entry(number).or_default().sent += 1;
+            let copies = way.messages.entry(number).or_default();
+            copies.sent += 1;
+            assert!(
+                copies.sent <= 2 + copies.lost,
+                "L5: client {client}, from {from:?}: message {number} goes for the {}th time, {} were lost",
+                copies.sent,
+                copies.lost,
+            );
         }
     }
 
+    /// Counts that a body of `from` came to nothing.
     pub(crate) fn lost(&mut self, client: usize, from: Side, numbers: &[Range<u64>]) {
         let way = self.ways.entry((client, from)).or_default();
         way.lost += 1;

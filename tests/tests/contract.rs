@@ -27,16 +27,16 @@ fn busy(seed: u64) -> Pair {
 /// C1: several feeds before any poll lose nothing: two answers, each with bytes, then all events and polls.
 #[test]
 fn c1_feeds_before_polls_lose_nothing() {
-    let mut fake = FakeServer::connected(
-        settings::Settings {
-            requests: Some(4),
-            hold: Some(2),
-            window: None,
-        }
-        .config(),
-    );
+    let mut fake = FakeServer::connected(settings::tuned());
     fake.run_for(SEC);
-    assert_eq!(fake.open.len(), 2, "two are held");
+    let id = fake.client.open().unwrap();
+    fake.client
+        .stream(id)
+        .unwrap()
+        .write(&mut bytes::Bytes::from_static(b"key"))
+        .unwrap();
+    fake.collect();
+    assert_eq!(fake.open.len(), 2, "one is held, one brings the keystroke");
     let now = Instant::from_micros(fake.now);
     let first = fake.open.remove(0).0;
     let second = fake.open.remove(0).0;
@@ -148,6 +148,7 @@ fn c4_time_never_goes_back() {
         let limit = pair.now + SEC;
         pair.step(limit);
         let mut client = pair.clients[0].machine.clone();
+        client.feed_timeout(Instant::from_micros(pair.now));
         let before = client.next_timeout();
         client.feed_timeout(Instant::from_micros(pair.now.saturating_sub(round * 100)));
         client.feed_timeout(Instant::ZERO);

@@ -1,9 +1,13 @@
 //! Credit (§6.3): windows neither stall nor overflow, and no stream blocks another.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use posthole_protocol::Read;
+use posthole_protocol::wire::Message;
 use posthole_tests::app::{Reading, Script};
+use posthole_tests::craft::{FakeClient, data};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
+use posthole_tests::settings;
 use posthole_tests::settings::Settings;
 use posthole_tests::{MS, SEC};
 
@@ -153,4 +157,31 @@ fn streams_beyond_the_count_wait_their_turn() {
     }
     pair.run_to_end(300 * SEC);
     assert_eq!(pair.client().talkers.len(), 2_000);
+}
+
+/// L1, S14: a gap early in a stream, and hundreds of small writes behind it: an honest writer is no violator.
+#[test]
+fn many_small_writes_behind_a_gap() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    for offset in 1..2_000 {
+        let content = data(0, offset, b"x");
+        let body = fake.body_of(&[Message {
+            number: offset,
+            content,
+        }]);
+        fake.put(body);
+        assert_eq!(fake.closed(), None, "after {offset} writes");
+    }
+    let body = fake.body_of(&[Message {
+        number: 0,
+        content: data(0, 0, b"x"),
+    }]);
+    fake.put(body);
+    let machine = &mut fake.session().unwrap().machine;
+    let id = machine.accept().expect("a stream");
+    let mut got = 0;
+    while let Ok(Read::Chunk(bytes)) = machine.stream(id).unwrap().read(usize::MAX) {
+        got += bytes.len();
+    }
+    assert_eq!(got, 2_000);
 }

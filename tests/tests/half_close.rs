@@ -1,11 +1,15 @@
 //! Streams end like TCP connections: each way by itself, and a reset is never a clean end (§6).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::{Event, ReadError, ResetCode, WriteError};
+use bytes::Bytes;
+use posthole_protocol::wire::{Content, Control};
+use posthole_protocol::{Event, Read, ReadError, ResetCode, StreamId, WriteError};
 use posthole_tests::app::Script;
+use posthole_tests::craft::{FakeClient, ack, last};
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
+use posthole_tests::settings;
 use posthole_tests::{MS, SEC};
 
 /// S12: one way ends long before the other goes on, from either side.
@@ -168,4 +172,31 @@ fn resets_give_their_credit_back() {
         "the pool has run dry"
     );
     assert!(pair.now - before < 10 * SEC);
+}
+
+/// §6.6: a writer that is stopped hears of it even if it read the other way's end first.
+#[test]
+fn stop_is_told_after_the_end_was_read() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    let stop = Content::Control(Control::Stop {
+        stream: StreamId::from_number(0),
+        code: ResetCode(40),
+    });
+    fake.send(&[last(0, 0, b"bye"), stop]);
+    fake.run_for(50 * MS);
+    // The reset that answers the stop is acknowledged: nothing more will be said on the wire.
+    fake.prefix.ack = ack(1);
+    fake.send(&[]);
+    let machine = &mut fake.session().unwrap().machine;
+    let id = machine.accept().expect("a stream");
+    assert!(matches!(
+        machine.stream(id).unwrap().read(10),
+        Ok(Read::Chunk(_))
+    ));
+    assert_eq!(machine.stream(id).unwrap().read(10), Ok(Read::End));
+    let mut stream = machine.stream(id).expect("not everything was said of it");
+    assert_eq!(
+        stream.write(&mut Bytes::from_static(b"more")),
+        Err(WriteError::Stopped(ResetCode(40)))
+    );
 }

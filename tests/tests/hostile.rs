@@ -364,3 +364,20 @@ fn writer_is_bounded_by_the_send_buffer() {
     }
     assert!(taken < 64 << 20, "{taken} bytes were taken");
 }
+
+/// D8: a head that claims an exchange beyond what can be said is answered or turned away, never a panic.
+#[test]
+fn claimed_exchange_out_of_range() {
+    let mut fake = FakeClient::connected(config());
+    let honest = fake.body(&[]);
+    let mut unknown = FakeClient::new(config());
+    let stranger = unknown.body(&[]);
+    for (fake, body) in [(&mut fake, honest), (&mut unknown, stranger)] {
+        for byte in [0x40, 0x80, 0xff] {
+            let mut bytes = body.to_vec();
+            bytes[12] = byte;
+            fake.put(bytes.into());
+        }
+    }
+    assert_eq!(fake.closed(), None);
+}

@@ -160,6 +160,17 @@ fn opening_data_waits_for_the_nonce_at_a_young_server() {
     );
 }
 
+/// A8: an opening at a young server that nobody vouches for ends in silence: no news but the session's end.
+#[test]
+fn opening_that_nobody_vouches_for_is_never_heard_of() {
+    let mut fake = FakeClient::new(settings::tuned());
+    fake.now = SEC;
+    fake.send(&[data(0, 0, b"BUY")]);
+    fake.run_for(300 * SEC);
+    let events = &fake.session().unwrap().events;
+    assert!(!events.contains(&Event::Incoming), "{events:?}");
+}
+
 /// A8: an old server remembers whom it has seen; data of an opening is delivered without a further round trip.
 #[test]
 fn opening_data_is_delivered_at_once_at_an_old_server() {

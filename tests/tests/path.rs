@@ -8,32 +8,61 @@ use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
 use posthole_tests::{MS, SEC};
 
-/// D2, A2: unlimited, then 413 above 120 kB in mid-transfer, then above 64 kB, both ways, with messages that have
-/// their numbers already: it completes, with few copies (L5).
-#[test]
-fn shrinking_path() {
+/// A transfer of 20 MB one way, after a second of which the path lets only 120 kB, then 64 kB through that way.
+fn shrinks(side: Side) {
+    let (up, down) = if side == Side::Client {
+        (20_000_000, 0)
+    } else {
+        (0, 20_000_000)
+    };
     let mut pair = Pair::new(1);
     pair.net.set_rate(Some(4_000_000), Some(4_000_000));
-    pair.serve(Script::bulk(20_000_000));
-    pair.client().play(Script::bulk(20_000_000));
-    pair.run_for(2 * SEC);
+    pair.serve(Script::bulk(down));
+    pair.client().play(Script::bulk(up));
+    pair.run_for(SEC);
     for limit in [120_000, 64_000] {
-        pair.net.conditions.limit_up = Some(limit);
-        pair.net.conditions.limit_down = Some(limit);
+        match side {
+            Side::Client => pair.net.conditions.limit_up = Some(limit),
+            Side::Server => pair.net.conditions.limit_down = Some(limit),
+        }
         pair.run_for(2 * SEC);
     }
     pair.run_to_end(600 * SEC);
 }
 
-/// A2: a box that lets 64 kB through from the start lets everything through.
+/// D2, A2: unlimited, then 413 above 120 kB in mid-transfer, then above 64 kB, with messages that have their numbers
+/// already: it completes, with few copies (L5).
 #[test]
-fn small_bodies_from_the_start() {
+fn path_shrinks_for_requests() {
+    shrinks(Side::Client);
+}
+
+/// D2, A2: the same for answers, which a box turns into 502.
+#[test]
+fn path_shrinks_for_answers() {
+    shrinks(Side::Server);
+}
+
+/// A2: a box that lets 40 kB of request through from the start lets everything through.
+#[test]
+fn small_requests_from_the_start() {
     for limit in [40_000, 64_000, 128_000] {
         let mut pair = Pair::new(2);
         pair.net.conditions.limit_up = Some(limit);
+        pair.serve(Script::sink());
+        pair.client().play(Script::bulk(3_000_000));
+        pair.run_to_end(300 * SEC);
+    }
+}
+
+/// A2: a box that lets 40 kB of answer through from the start lets everything through.
+#[test]
+fn small_answers_from_the_start() {
+    for limit in [40_000, 64_000, 128_000] {
+        let mut pair = Pair::new(2);
         pair.net.conditions.limit_down = Some(limit);
         pair.serve(Script::bulk(3_000_000));
-        pair.client().play(Script::bulk(3_000_000));
+        pair.client().play(Script::sink());
         pair.run_to_end(300 * SEC);
     }
 }
@@ -128,5 +157,25 @@ fn restarting_origin_teaches_nothing() {
     assert!(
         after * 10 >= before * 8,
         "{before} bytes a body before the restart, {after} after it"
+    );
+}
+
+/// A18, A6: on a slow link a body takes long to arrive, and a hundred keystrokes overtake it: it counts all the same.
+#[test]
+fn slow_body_is_overtaken_by_keystrokes() {
+    let mut pair = Pair::new(8);
+    pair.serve(Script::sink());
+    // Slots grow and bodies are large before the path turns slow.
+    pair.client().play(Script::bulk(5_000_000));
+    pair.run_to_end(60 * SEC);
+    pair.net.set_rate(Some(20_000), Some(20_000));
+    pair.client().play(Script::bulk(200_000));
+    pair.client().play(Script::paced(2_000, 1, 10 * MS));
+    pair.run_to_end(120 * SEC);
+    let way = pair.net.tally.way(0, Side::Client);
+    assert!(
+        way.bytes <= 6_000_000,
+        "{} bytes for 5,202,000 and some headers",
+        way.bytes
     );
 }

@@ -195,3 +195,19 @@ fn gone_by_the_own_instance_is_believed() {
     fake.collect();
     assert_eq!(fake.closed, Some(CloseReason::Gone));
 }
+
+/// §3.7, S8: a server that says it speaks the very version it was asked in has read a damaged byte: a lost exchange.
+#[test]
+fn refusal_of_the_version_that_is_spoken() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    let (exchange, _) = fake.open.remove(0);
+    let before = fake.requests;
+    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(1, 1)).into_bytes();
+    fake.client
+        .feed_response(Instant::from_micros(fake.now), exchange, body)
+        .unwrap();
+    fake.collect();
+    assert_eq!(fake.closed, None);
+    fake.run_for(5 * SEC);
+    assert!(fake.requests > before, "it is not tried again");
+}

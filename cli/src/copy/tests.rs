@@ -47,6 +47,8 @@ impl Mock {
         let mut state = self.state.lock().unwrap();
         loop {
             if let Some(result) = f(&mut state) {
+                // What it took may be what another waits for.
+                self.changed.notify_all();
                 return result;
             }
             let (guard, waited) = self
@@ -144,6 +146,25 @@ fn the_far_end_may_end_first() {
 }
 
 #[test]
+fn what_is_there_early_is_taken_without_waiting_and_an_end_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut app = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut socket = listener.accept().unwrap().0;
+    let mut first = b"preamble ".to_vec();
+    read_early(&socket, &mut first);
+    assert_eq!(first, b"preamble ", "nothing yet");
+    app.write_all(b"early").unwrap();
+    socket.peek(&mut [0]).unwrap();
+    read_early(&socket, &mut first);
+    assert_eq!(first, b"preamble early");
+    app.shutdown(Shutdown::Write).unwrap();
+    socket.peek(&mut [0]).unwrap();
+    read_early(&socket, &mut first);
+    assert_eq!(first, b"preamble early");
+    assert_eq!(socket.read(&mut [0]).unwrap(), 0, "the end");
+}
+
+#[test]
 fn many_bytes_arrive_as_they_were() {
     let (mut app, stream, copier) = joined();
     let mut sent = vec![0; 3_000_000];
@@ -225,4 +246,30 @@ fn a_reset_wakes_a_writer_that_waits_for_credit() {
     stream.with(|s| s.peer_reset = true);
     sees_reset(&app);
     copier.join().unwrap().unwrap_err();
+}
+
+#[test]
+fn a_reset_that_the_writer_meets_first_is_no_end_to_the_reader() {
+    // The system tells a reset once. Who writes all the time often is the one told, and the reader finds an end.
+    for _ in 0..200 {
+        let (app, stream, copier) = joined();
+        let feeding = {
+            let stream = Arc::clone(&stream);
+            thread::spawn(move || {
+                while stream.with(|s| {
+                    s.to_socket.push(Bytes::from_static(&[1; 100]));
+                    s.to_socket.len() < 1000 && s.reset.is_none()
+                }) {}
+            })
+        };
+        (&app).read_exact(&mut [0; 100]).unwrap();
+        SockRef::from(&app)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(app);
+        assert_eq!(stream.wait(|s| s.reset), Refusal::Reset.code());
+        copier.join().unwrap().unwrap_err();
+        feeding.join().unwrap();
+        assert!(!stream.with(|s| s.from_socket_ended), "never a clean end");
+    }
 }

@@ -73,13 +73,13 @@ pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
         return Err(Error::failed("the demo has one forward"));
     };
 
-    let tunnel = watch.carry(*local, file, || proxy.counts())?;
+    let tunnel = watch.carry(*local, file, || Some(proxy.counts()))?;
     let session = client.link().session(Duration::ZERO);
     let (used, counts) = (
         session.map(|s| s.stats()).unwrap_or_default(),
         proxy.counts(),
     );
-    let plain = watch.carry(destination, file, Counts::default)?;
+    let plain = watch.carry(destination, file, || None)?;
     client.stop(GRACE);
     server.stop(GRACE);
 
@@ -111,6 +111,7 @@ fn serve(destination: SocketAddr) -> Result<Server, Error> {
         path: "/".into(),
         allow: AllowList::from_iter([pattern]),
         connect_timeout: GRACE,
+        sessions: 4,
         connections: 16,
     })
 }
@@ -142,7 +143,7 @@ impl Watch {
         &self,
         addr: SocketAddr,
         file: File,
-        counts: impl Fn() -> Counts,
+        counts: impl Fn() -> Option<Counts>,
     ) -> Result<Carried, Error> {
         let progress = Arc::new(Progress::default());
         let (tell, done) = mpsc::channel();

@@ -33,7 +33,7 @@ impl Line {
     }
 
     /// Shows how far it is.
-    pub(super) fn show(&mut self, size: u64, progress: &Progress, counts: Counts) {
+    pub(super) fn show(&mut self, size: u64, progress: &Progress, counts: Option<Counts>) {
         let seldom = !self.is_terminal && self.last.is_some_and(|last| last.elapsed() < SELDOM);
         if seldom || !self.is_wanted {
             return;
@@ -59,7 +59,7 @@ impl Line {
     }
 }
 
-fn text(size: u64, up: u64, down: u64, counts: Counts, time: Duration) -> String {
+fn text(size: u64, up: u64, down: u64, counts: Option<Counts>, time: Duration) -> String {
     let (arrow, done) = if up < size || down == 0 {
         ("up  ", up)
     } else {
@@ -67,13 +67,15 @@ fn text(size: u64, up: u64, down: u64, counts: Counts, time: Duration) -> String
     };
     let full = (done * BAR).checked_div(size).unwrap_or(BAR);
     let bar: String = (0..BAR).map(|i| if i < full { '#' } else { '.' }).collect();
+    let way = match counts {
+        Some(counts) => format!("{} exchanges, {} harmed", counts.exchanges, counts.harmed()),
+        None => "plain TCP".to_owned(),
+    };
     format!(
-        "{arrow} [{bar}] {:>9} of {}  {:>10}  {} exchanges, {} harmed",
+        "{arrow} [{bar}] {:>9} of {}  {:>10}  {way}",
         Size(done).to_string(),
         Size(size),
         Rate(up + down, time).to_string(),
-        counts.exchanges,
-        counts.harmed(),
     )
 }
 
@@ -88,16 +90,17 @@ mod tests {
             exchanges: 7,
             ..Counts::default()
         };
-        let line = text(4 * mib, mib, 0, counts, Duration::from_secs(1));
+        let line = text(4 * mib, mib, 0, Some(counts), Duration::from_secs(1));
         assert_eq!(
             line,
             "up   [######..................]     1 MiB of 4 MiB   1.05 MB/s  7 exchanges, 0 harmed"
         );
-        let line = text(4 * mib, 4 * mib, 4 * mib, counts, Duration::from_secs(1));
+        let line = text(4 * mib, 4 * mib, 4 * mib, None, Duration::from_secs(1));
         assert!(
             line.starts_with("down [########################]     4 MiB of 4 MiB"),
             "{line}"
         );
-        assert!(text(0, 0, 0, counts, Duration::ZERO).contains("0 B of 0 B"));
+        assert!(line.ends_with("plain TCP"), "{line}");
+        assert!(text(0, 0, 0, None, Duration::ZERO).contains("0 B of 0 B"));
     }
 }

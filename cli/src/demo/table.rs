@@ -79,7 +79,10 @@ impl fmt::Display for Report {
         row(
             f,
             "exchanges",
-            &[format!("{} made, {} lost", client.exchanges, client.lost)],
+            &[format!(
+                "{} made, {} lost; {} messages re-sent on the way up",
+                client.exchanges, client.lost, client.resent
+            )],
         )?;
         row(
             f,

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A server that answers each POST with its body, twice over; counts what it sees.

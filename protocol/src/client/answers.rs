@@ -125,6 +125,13 @@ impl Client {
             small: entry.size <= SMALL_BODY && down <= SMALL_BODY,
         };
         self.path.on_answer(&self.session.config, sample);
+        if let Some(least) = self
+            .path
+            .round_trip()
+            .filter(|_| self.session.config.learning)
+        {
+            self.session.on_round_trip(least);
+        }
         if held_for >= entry.wait && !entry.probe {
             self.path.on_held(&self.session.config, entry.wait);
         }
@@ -159,7 +166,10 @@ impl Client {
                 });
             }
             Refusal::Gone(instance) => self.on_gone(exchange, instance),
-            Refusal::Version(lowest, highest) if !self.answered => {
+            // Who speaks ours has only seen a damaged request.
+            Refusal::Version(lowest, highest)
+                if !self.answered && !(lowest..=highest).contains(&super::VERSION) =>
+            {
                 self.session.end(CloseReason::Version { lowest, highest });
             }
             Refusal::Busy(millis) => {

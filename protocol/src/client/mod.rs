@@ -15,7 +15,7 @@ use crate::id::{ExchangeId, Instance, Nonce, SessionId, StreamId};
 use crate::session::Session;
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
-use crate::time::Instant;
+use crate::time::{Instant, wire_micros};
 use crate::wire::{Chain, Params, RequestPrefix, encode};
 use bytes::Bytes;
 use core::time::Duration;
@@ -239,7 +239,12 @@ impl Client {
             sent_at,
             touched: sent_at,
             patience,
-            wait: plan.wait,
+            // The answer to an opening is not held (§5.6.1): if it doesn't come soon, another one asks.
+            wait: if self.answered {
+                plan.wait
+            } else {
+                Duration::ZERO
+            },
             size: body.len(),
             full,
             answer_max: self.path.body_down(),
@@ -256,11 +261,10 @@ impl Client {
 
     fn prefix(&self, plan: &schedule::Plan) -> RequestPrefix {
         let config = &self.session.config;
-        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX >> 2);
         let opening = (!self.answered).then(|| Params {
             streams: config.streams,
             versions: Some((VERSION, VERSION)),
-            ack_delay: Some(micros(config.ack_delay)),
+            ack_delay: Some(wire_micros(config.ack_delay)),
             replaces: self.replaces,
             ..Params::default()
         });
@@ -270,10 +274,10 @@ impl Client {
             ack: self.session.inbox.ack(),
             credit: config.pool,
             unread: self.session.unread,
-            timer: micros(self.timer(0, 0)),
+            timer: wire_micros(self.timer(0, 0)),
             open: self.exchanges.list(),
             hold: self.hold() as u64,
-            wait: u64::try_from(plan.wait.as_millis()).unwrap_or(0),
+            wait: wire_micros(plan.wait) / 1000,
             answer_max: if plan.probe {
                 SMALL_BODY
             } else {
@@ -335,5 +339,7 @@ impl Client {
 
 #[cfg(test)]
 mod attack_tests;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,19 @@ use core::time::Duration;
 /// No body is limited to less, so that any message fits (A2).
 const BODY_MIN: u32 = 32 * 1024;
 
-/// A body that takes longer than so many round trips is long enough: a larger one saves no round trips worth having
-/// and only makes others wait.
-const LONG_ENOUGH: u32 = 4;
+/// A body that takes longer than so many of the shortest round trips is long enough, and enough of them are on their
+/// way: more would save no round trips worth having and only make others wait.
+const LONG_ENOUGH: u32 = 3;
+
+/// Shorter round trips than this are taken for so long: below it, threads cost more than the wire.
+const SHORTEST: Duration = Duration::from_micros(100);
+
+/// On loopback larger bodies carry no more, as they leave the processor's caches, and make a keystroke wait; a path
+/// that holds more on its way gets bodies as large as that.
+const BODY_ENOUGH: u64 = 256 * 1024;
+
+/// So many exchanges any path is worth: one held, one moving bulk while the next is made ready, one for what is small.
+const FEW: u8 = 4;
 
 /// Where nothing is known of the rate, timers allow for this many bytes a second.
 const SLOW: u64 = 64 * 1024;
@@ -23,6 +33,9 @@ const RATE_SAMPLES: u64 = 4;
 struct RoundTrips {
     smoothed: u64,
     varied: u64,
+    /// The shortest, drifting slowly towards the smoothed one lest a change of path go unnoticed: what a round trip
+    /// takes when nothing else is on the wire.
+    least: u64,
     known: bool,
 }
 
@@ -71,11 +84,12 @@ impl Path {
             trips: RoundTrips {
                 smoothed: 0,
                 varied: 0,
+                least: 0,
                 known: false,
             },
             up: direction.clone(),
             down: direction,
-            requests: config.requests.min(2),
+            requests: config.requests.min(FEW),
             wait: config.wait_first,
         }
     }
@@ -113,7 +127,9 @@ impl Path {
         if !config.learning {
             return config.timer_first;
         }
-        let base = base.clamp(config.timer_min + peer_ack_delay, config.timer_max);
+        let base = base
+            .max(config.timer_min + peer_ack_delay)
+            .min(config.timer_max);
         let doubled = base
             .saturating_mul(1 << u32::from(again).min(8))
             .min(config.timer_max.max(base));
@@ -139,18 +155,30 @@ impl Path {
             self.trips
                 .sample(u64::try_from(sample.net.as_micros()).unwrap_or(u64::MAX));
         }
-        let trip = Duration::from_micros(self.trips.smoothed);
-        let short = sample.net <= trip.max(Duration::from_micros(100)) * LONG_ENOUGH;
+        let least = self.least();
+        let short = sample.net <= least * LONG_ENOUGH;
         self.up
-            .sample(sample.up, sample.net, trip, sample.up_full && short);
+            .sample(sample.up, sample.net, least, sample.up_full && short);
         self.down
-            .sample(sample.down, sample.net, trip, sample.down_full && short);
-        if (sample.up_full || sample.down_full)
-            && self.requests < config.requests
-            && config.requests > 2
-        {
-            self.requests += 1;
+            .sample(sample.down, sample.net, least, sample.down_full && short);
+        let full = [(sample.up_full, &self.up), (sample.down_full, &self.down)];
+        let grows = full.iter().any(|(full, way)| {
+            let carried = u64::from(way.target) * u64::from(self.requests.saturating_sub(2));
+            *full && (self.requests < FEW || short && carried < 2 * way.fills(least))
+        });
+        if grows && self.requests < config.requests && config.requests > 2 {
+            self.requests = self.requests.saturating_add(2).min(config.requests);
         }
+    }
+
+    /// What a round trip takes when nothing else is on the wire, once one was measured.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.trips.known.then(|| self.least())
+    }
+
+    /// A round trip on the empty wire.
+    fn least(&self) -> Duration {
+        Duration::from_micros(self.trips.least).max(SHORTEST)
     }
 
     /// A request was held for its whole wait, and the answer came through.
@@ -174,10 +202,12 @@ impl RoundTrips {
         if self.known {
             self.varied = (3 * self.varied + self.smoothed.abs_diff(micros)) / 4;
             self.smoothed = (7 * self.smoothed + micros) / 8;
+            self.least = micros.min(self.least + self.smoothed.saturating_sub(self.least) / 64);
         } else {
             *self = RoundTrips {
                 smoothed: micros,
                 varied: micros / 2,
+                least: micros,
                 known: true,
             };
         }
@@ -185,12 +215,12 @@ impl RoundTrips {
 }
 
 impl Direction {
-    fn sample(&mut self, bytes: usize, took: Duration, trip: Duration, grow: bool) {
+    fn sample(&mut self, bytes: usize, took: Duration, least: Duration, grow: bool) {
         if bytes < BODY_MIN as usize / 2 {
             return;
         }
         let micros = took
-            .saturating_sub(trip)
+            .saturating_sub(least)
             .max(Duration::from_micros(50))
             .as_micros() as u64;
         let rate = (bytes as u64).saturating_mul(1_000_000) / micros;
@@ -202,12 +232,17 @@ impl Direction {
         if grow {
             self.target = self.target.saturating_mul(2);
         }
-        // Half a second's worth, lest a keystroke wait longer for the wire.
-        let most = u32::try_from(self.rate / 2)
-            .unwrap_or(u32::MAX)
-            .max(BODY_MIN)
-            .min(self.limit);
+        // Half a second's worth, lest a keystroke wait longer for the wire; and no more than fills the path.
+        let most = self.fills(least).max(BODY_ENOUGH).min(self.rate / 2);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let most = most.max(BODY_MIN).min(self.limit);
         self.target = self.target.min(most);
+    }
+
+    /// How many bytes are on their way when the path is full.
+    fn fills(&self, least: Duration) -> u64 {
+        let micros = u64::try_from(least.as_micros()).unwrap_or(u64::MAX);
+        self.rate.saturating_mul(micros) / 1_000_000
     }
 }
 
@@ -262,7 +297,7 @@ mod tests {
             sizes,
             [65_536, 131_072, 262_144, 524_288, 1_000_000, 1_000_000]
         );
-        assert_eq!(path.requests(), 8);
+        assert_eq!(path.requests(), 12);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::error::CloseReason;
 use crate::outbox::backoff;
 use crate::session::Room;
 use crate::time::Instant;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 /// The exchange to open now.
@@ -42,7 +41,9 @@ impl Client {
             bytes: SMALL_BODY,
             small: true,
         };
-        let room = if self.exchanges.bulk() < self.bulk_slots() {
+        // Where there is room for both, a keystroke goes alone: whoever reads it waits for no bulk.
+        let alone = self.session.streams.is_mixed() && self.exchanges.len() + 1 < self.requests();
+        let room = if self.exchanges.bulk() < self.bulk_slots() && !alone {
             bulk_room
         } else {
             small_room
@@ -93,7 +94,7 @@ impl Client {
             .outbox
             .due_at()
             .filter(|_| session.outbox.fits(now, room.bytes));
-        let new = session.streams.sendable() > 0;
+        let new = session.streams.sendable() > 0 && session.may_number();
         let many =
             session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
         let data = new.then(|| {
@@ -255,15 +256,17 @@ impl Client {
         ends.chain(flights)
     }
 
+    /// The first thing that time does to an open exchange by now.
+    fn due_fate(&self) -> Option<(u64, Fate)> {
+        let mut due = self.fates().filter(|(_, at, _)| *at <= self.session.now);
+        due.next().map(|(exchange, _, fate)| (exchange, fate))
+    }
+
     /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.
     pub(super) fn on_time(&mut self) {
         let now = self.session.now;
-        let due: Vec<_> = self
-            .fates()
-            .filter(|(_, at, _)| *at <= now)
-            .map(|(e, _, fate)| (e, fate))
-            .collect();
-        for (exchange, fate) in due {
+        // Where much time has passed, what is late is lost next. No round leaves anything for the same round again.
+        while let Some((exchange, fate)) = self.due_fate() {
             match fate {
                 // With no slot for a copy, the exchange itself makes room (A5).
                 Fate::Late if self.exchanges.len() < self.requests() => {

@@ -164,16 +164,19 @@ impl Exchanges {
         self.answered.push_back((request, number));
     }
 
-    /// A request's sender has gone. Gives the exchange whose answer is lost by that, if it had been answered.
+    /// A request's sender has gone. Gives the exchange whose answer is lost by that, if it had been answered, and to
+    /// nobody else.
     pub(crate) fn on_hangup(&mut self, request: RequestId) -> Option<u64> {
         for held in &mut self.held {
             held.requests.retain(|r| *r != request);
         }
         self.held.retain(|h| !h.requests.is_empty());
+        let at = self.answered.iter().position(|(r, _)| *r == request)?;
+        let (_, number) = self.answered.remove(at)?;
         self.answered
             .iter()
-            .find(|(r, _)| *r == request)
-            .map(|(_, number)| *number)
+            .all(|(_, other)| *other != number)
+            .then_some(number)
     }
 }
 
@@ -233,5 +236,15 @@ mod tests {
             e.held().iter().map(|h| h.at_once).collect::<Vec<_>>(),
             [AtOnce::Empty, AtOnce::No, AtOnce::No]
         );
+    }
+
+    #[test]
+    fn a21_an_answer_is_lost_when_no_copy_of_its_request_is_left() {
+        let mut e = Exchanges::default();
+        e.on_answered(RequestId::new(1), 7);
+        e.on_answered(RequestId::new(2), 7);
+        assert_eq!(e.on_hangup(RequestId::new(1)), None);
+        assert_eq!(e.on_hangup(RequestId::new(1)), None);
+        assert_eq!(e.on_hangup(RequestId::new(2)), Some(7));
     }
 }

@@ -15,7 +15,7 @@ use crate::id::{Instance, Nonce, RequestId, SessionId, StreamId};
 use crate::session::{Room, Session};
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
-use crate::time::Instant;
+use crate::time::{Instant, wire_micros};
 use crate::wire::{
     AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode,
 };
@@ -59,10 +59,14 @@ pub struct Server {
     hold: usize,
     timer: Duration,
     hint: u64,
+    /// What waits here, as the client was told last.
+    told: u64,
     newest_at: Instant,
     last_request: Instant,
     /// Bytes per second to the client, 0 while unknown.
     rate: u64,
+    /// The shortest time from an answer to its acknowledgement.
+    least: Duration,
     stats: Stats,
 }
 
@@ -82,9 +86,11 @@ impl Server {
             hold: 1,
             timer: Duration::from_secs(1),
             hint: 0,
+            told: 0,
             newest_at: now,
             last_request: now,
             rate: 0,
+            least: Duration::MAX,
             stats: Stats::default(),
         }
     }
@@ -148,6 +154,7 @@ impl Server {
     /// Whoever sent the request has gone, or its response could not be written: what that answer carried goes again.
     pub fn feed_hangup(&mut self, now: Instant, request: RequestId) {
         self.advance(now);
+        self.outgoing.retain(|response| response.request != request);
         if let Some(exchange) = self.exchanges.on_hangup(request) {
             self.on_lost(exchange);
         }
@@ -166,10 +173,9 @@ impl Server {
     fn on_bundle(&mut self, request: RequestId, decoded: Decoded<RequestPrefix>, size: usize) {
         let (number, prefix) = (decoded.exchange, decoded.prefix.clone());
         let opening = prefix.opening.is_some();
-        if !self.take_in(decoded, size) {
-            return self.hold_request(request, number, &prefix, AtOnce::Empty);
-        }
+        let fine = self.take_in(decoded, size);
         match self.exchanges.on_arrival(number) {
+            Arrival::New if !fine => self.hold_request(request, number, &prefix, AtOnce::Empty),
             Arrival::New if opening && !self.vouched => {
                 self.hold_request(request, number, &prefix, AtOnce::Data)
             }
@@ -274,6 +280,7 @@ impl Server {
             None => Vec::new(),
         };
         prefix.backlog = self.session.backlog();
+        self.told = prefix.backlog;
         let bundle = self.session.next_bundle();
         let body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
         self.stats.bytes_out += body.len() as u64 * held.requests.len() as u64;
@@ -297,12 +304,11 @@ impl Server {
 
     fn prefix(&self, held: &Held, sent_at: Instant) -> AnswerPrefix {
         let config = &self.session.config;
-        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX >> 2);
         let opening = (!self.known).then(|| Params {
             streams: config.streams,
             versions: Some((1, 1)),
-            ack_delay: Some(micros(config.ack_delay)),
-            idle: Some(micros(config.idle)),
+            ack_delay: Some(wire_micros(config.ack_delay)),
+            idle: Some(wire_micros(config.idle)),
             instance: Some(self.instance),
             ..Params::default()
         });
@@ -313,7 +319,7 @@ impl Server {
             ack: self.session.inbox.ack(),
             credit: config.pool,
             unread: self.session.unread,
-            held_for: micros(sent_at.since(held.arrived_at)),
+            held_for: wire_micros(sent_at.since(held.arrived_at)),
             newest: self.exchanges.newest(),
             held: self.exchanges.list(),
             backlog: 0,
@@ -426,6 +432,14 @@ impl Server {
     pub(crate) fn check(&self) {
         self.session.streams.check();
         self.session.outbox.check();
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.session.is_connected()
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.session.outbox.next_number()
     }
 
     pub(crate) fn is_flushed(&self) -> bool {

@@ -13,6 +13,9 @@ use bytes::Bytes;
 /// How long a client is asked to wait when there is no room for its session, in milliseconds.
 const BUSY: u64 = 2000;
 
+/// The highest number that can travel (§3.2).
+const MAX_NUMBER: u64 = (1 << 62) - 1;
+
 /// A request that is no session's: it has its answer with it, to be sent with status 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
@@ -21,7 +24,9 @@ pub struct Reject {
 }
 
 impl Reject {
+    /// `exchange` as the request claims it: what could not be an exchange's number has no answer that fits it.
     pub(super) fn new(id: &SessionId, exchange: u64, what: Refusal) -> Reject {
+        let exchange = exchange.min(MAX_NUMBER);
         Reject {
             exchange,
             body: refusal(id, exchange, what),

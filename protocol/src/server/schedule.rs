@@ -81,8 +81,9 @@ impl Server {
             return session.speak_at(room.bytes as u64, room);
         }
         // S4, to the letter: only a bundle's worth is answered before a second request comes.
-        let many =
-            session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);
+        let many = session.streams.sendable_messages()
+            >= usize::from(session.config.bundle_messages)
+            && session.may_number();
         let other = session.speak_at(
             u64::MAX,
             Room {
@@ -98,24 +99,22 @@ impl Server {
     }
 
     /// What may go into an answer. The last exchange held is kept for what is small while bulk is on its way and
-    /// the client holds more than one: its next polls are on their way, too (A4).
+    /// the client has been told that more waits: its next polls are on their way, too (A4). Where there is room for both, a
+    /// keystroke goes alone: whoever reads it waits for no bulk.
     fn room(&self, held: &Held) -> Room {
         let bulk_is_out = || {
-            self.session
-                .outbox
-                .flights()
-                .any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
+            let mut flights = self.session.outbox.flights();
+            flights.any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
         };
-        if self.hold > 1 && self.exchanges.held().len() == 1 && bulk_is_out() {
-            Room {
-                bytes: SMALL_BODY,
-                small: true,
-            }
+        let last = self.exchanges.held().len() == 1;
+        let alone = if last {
+            self.hold > 1 && self.told > 0 && bulk_is_out()
         } else {
-            Room {
-                bytes: held.answer_max,
-                small: false,
-            }
+            self.session.streams.is_mixed()
+        };
+        Room {
+            bytes: if alone { SMALL_BODY } else { held.answer_max },
+            small: alone,
         }
     }
 
@@ -235,13 +234,17 @@ impl Server {
         let Some((exchange, sent_at, bytes)) = before else {
             return;
         };
-        if bytes < SLOW / 4
-            || self.session.outbox.is_flying(exchange)
-            || !self.session.config.learning
-        {
+        if self.session.outbox.is_flying(exchange) || !self.session.config.learning {
             return;
         }
-        let micros = (self.session.now.since(sent_at).as_micros() as u64).max(50);
+        let took = self.session.now.since(sent_at);
+        // An acknowledgement may have waited for something to go with; the shortest did not.
+        self.least = self.least.min(took);
+        self.session.on_round_trip(self.least);
+        if bytes < SLOW / 4 {
+            return;
+        }
+        let micros = (took.as_micros() as u64).max(50);
         let rate = bytes.saturating_mul(1_000_000) / micros;
         self.rate = if self.rate == 0 {
             rate

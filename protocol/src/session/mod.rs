@@ -64,6 +64,8 @@ pub(crate) struct Session {
     connected_told: bool,
     /// How long the peer may owe an acknowledgement.
     pub(crate) peer_ack_delay: Duration,
+    /// How long small writes gather: no longer than half of what a round trip takes.
+    gather: Duration,
 }
 
 impl Session {
@@ -83,6 +85,7 @@ impl Session {
             connected: false,
             connected_told: false,
             peer_ack_delay: config.ack_delay,
+            gather: config.gather,
             config,
         }
     }
@@ -130,6 +133,12 @@ impl Session {
         let newest = self.newest.is_none_or(|n| number > n);
         if newest {
             self.newest = Some(number);
+        }
+        if self.ending.dying.is_some() {
+            return Ok(Arrived {
+                newest,
+                news: false,
+            }); // nothing more of a peer that broke a rule counts
         }
         let streams = &mut self.streams;
         let mut news = self.outbox.on_ack(ack, |told| streams.on_delivered(told))?;
@@ -206,7 +215,7 @@ impl Session {
             left = left.saturating_sub(message.cost());
             messages.push(message);
         }
-        while messages.len() < most && left >= CONTROL_ROOM {
+        while messages.len() < most && left >= CONTROL_ROOM && !self.outbox.is_full() {
             let Some(control) = self.next_control() else {
                 break;
             };
@@ -214,7 +223,7 @@ impl Session {
             left = left.saturating_sub(message.cost());
             messages.push(message);
         }
-        while messages.len() < most && !self.ending.is_sent() {
+        while messages.len() < most && self.may_number() {
             let max = left.saturating_sub(DATA_HEADER);
             // Nothing is cut for the sake of a bundle's last bytes.
             if max < CRUMB.min(MAX_PAYLOAD) && !messages.is_empty() {
@@ -243,6 +252,11 @@ impl Session {
         messages
     }
 
+    /// Whether something new may be sent: not after CLOSE, nor while too much is unacknowledged.
+    pub(crate) fn may_number(&self) -> bool {
+        !self.ending.is_sent() && !self.outbox.is_full()
+    }
+
     fn next_control(&mut self) -> Option<Control> {
         if self.ending.is_sent() {
             None
@@ -265,13 +279,13 @@ impl Session {
         } else {
             self.streams.sendable()
         };
-        let soon = (self.streams.is_urgent() && !self.ending.is_sent()) || self.is_close_due();
-        let data = (sendable > 0 && !self.ending.is_sent()).then(|| {
-            let at_once = self.outbox.is_empty() || sendable >= worth;
+        let soon = (self.streams.is_urgent() && self.may_number()) || self.is_close_due();
+        let data = (sendable > 0 && self.may_number()).then(|| {
+            let at_once = self.outbox.is_empty() || sendable >= worth || self.streams.has_prompt();
             self.waiting_since.unwrap_or(now).after(if at_once {
                 Duration::ZERO
             } else {
-                config.gather
+                self.gather
             })
         });
         let again = self
@@ -279,9 +293,9 @@ impl Session {
             .due_at()
             .filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
         let owed = self.inbox.owed_at(config.ack_delay, config.pool / 4);
-        let lazy = (self.streams.is_lazy() && !self.ending.is_sent()).then(|| {
+        let lazy = (self.streams.is_lazy() && self.may_number()).then(|| {
             let delay = if self.streams.has_hello() {
-                config.gather
+                self.gather
             } else {
                 config.ack_delay
             };
@@ -293,13 +307,19 @@ impl Session {
             .min()
     }
 
+    /// A round trip on the empty wire takes this long.
+    pub(crate) fn on_round_trip(&mut self, least: Duration) {
+        self.gather = self.config.gather.min(least / 2);
+    }
+
     /// Bytes that could be sent now.
     pub(crate) fn backlog(&self) -> u64 {
-        if self.ending.is_sent() {
-            0
+        let new = if self.may_number() {
+            self.streams.sendable()
         } else {
-            self.streams.sendable() + self.outbox.due_bytes(self.now)
-        }
+            0
+        };
+        new + self.outbox.due_bytes(self.now)
     }
 
     // --- the application's side ----------------------------------------------------------------------------
@@ -323,6 +343,7 @@ impl Session {
             .unwrap_or(0);
         self.ending
             .want(code, String::from(reason.get(..end).unwrap_or("")), None);
+        self.streams.end_writing();
     }
 
     /// The peer broke a rule: say so once, and that is the end.
@@ -387,5 +408,36 @@ impl Session {
         self.streams
             .poll_event()
             .or_else(|| self.ending.poll_closed().map(Event::Closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a15_a_peer_that_never_acknowledges_fills_no_memory() {
+        let id = SessionId::from_bytes([1; 16]);
+        let mut session = Session::new(Side::Server, Config::default(), id, Instant::ZERO);
+        let room = Room {
+            bytes: 65_536,
+            small: false,
+        };
+        let payload = Bytes::from_static(&[1; 8192]);
+        for n in 0..70_000 {
+            let stream = StreamId::from_number(0);
+            let (offset, body) = (n * 8192, payload.len());
+            let data = session
+                .streams
+                .on_data(stream, offset, payload.clone(), false, body);
+            if data.is_err() {
+                break; // it has had no credit for a while
+            }
+            let _ = session.stream(stream).unwrap().read(8192).unwrap();
+            session.fill(n, Instant::ZERO, room);
+        }
+        assert_eq!(session.outbox.next_number(), 65_536);
+        assert_eq!(session.speak_at(1, room), None);
     }
 }

@@ -39,8 +39,8 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// When this side is finished, the peer wants no more, or the session is over. `data` is as it was.
     pub fn write(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
-        let (closed, room, join) = (
-            self.streams.closed,
+        let (closing, room, join) = (
+            self.streams.closing,
             self.streams.room(self.id),
             self.streams.join,
         );
@@ -52,7 +52,7 @@ impl<'a> Stream<'a> {
                 if e.send.state != SendState::Open {
                     return Err(WriteError::Finished);
                 }
-                if closed {
+                if closing {
                     return Err(WriteError::Closed);
                 }
                 let n = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));

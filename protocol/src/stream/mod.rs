@@ -31,6 +31,9 @@ pub(crate) enum Side {
 /// Room that makes it worth waking a writer: half of what every stream owns.
 const WORTH_WAKING: u64 = OWN_CREDIT / 2;
 
+/// What a stream with nothing to send before may write at once and still go ahead of other streams, in bytes.
+const KEYSTROKE: u64 = 2048;
+
 /// Credit worth telling the peer about, likewise.
 const WORTH_SAYING: u64 = OWN_CREDIT / 2;
 
@@ -110,6 +113,8 @@ pub(crate) struct Streams {
     received: u64,
     send_pool: u64,
     pooled: u64,
+    /// Nothing more may be written: the session is closing.
+    closing: bool,
     closed: bool,
 }
 
@@ -143,6 +148,7 @@ impl Streams {
             received: 0,
             send_pool: config.send_pool,
             pooled: 0,
+            closing: false,
             closed: false,
         }
     }
@@ -175,18 +181,28 @@ impl Streams {
 
     /// Puts a stream into the queues that its state asks for, or forgets it.
     fn place(&mut self, id: StreamId) {
-        let (pool, others) = (self.pool, self.received);
+        let (pool, others, closing) = (self.pool, self.received, self.closing);
         let room = self.room(id);
         let Some(entry) = self.table.get_mut(&id.0) else {
             return;
         };
+        if entry.queue == Queue::NoCredit && !entry.send.is_waiting() {
+            entry.queue = Queue::None;
+            self.no_credit.retain(|other| *other != id);
+        }
         if entry.send.is_over() && entry.recv.is_over() && !entry.hello && !entry.finished {
             self.forget(id);
             return;
         }
         if entry.send.is_waiting() && entry.queue == Queue::None {
-            entry.queue = Queue::Fresh;
-            self.fresh.push_back(id);
+            // A large write is no keystroke.
+            if entry.send.queue.len() <= KEYSTROKE {
+                entry.queue = Queue::Fresh;
+                self.fresh.push_back(id);
+            } else {
+                entry.queue = Queue::Bulk;
+                self.bulk.push_back(id);
+            }
         }
         let say = entry.say_level(pool, others);
         if say != entry.say {
@@ -200,8 +216,8 @@ impl Streams {
             self.urgent += usize::from(say == Say::Urgent);
             self.says.push_back(id);
         }
-        let writable =
-            entry.send.blocked && (entry.send.state != SendState::Open || room >= WORTH_WAKING);
+        let writable = entry.send.blocked
+            && (closing || entry.send.state != SendState::Open || room >= WORTH_WAKING);
         if (writable || entry.finished || (entry.recv.blocked && entry.has_read_news()))
             && !entry.news
         {
@@ -613,6 +629,17 @@ impl Streams {
         !self.hellos.is_empty()
     }
 
+    /// Whether a keystroke waits of a stream that has nothing unacknowledged: there is nothing to gather it with.
+    pub(crate) fn has_prompt(&self) -> bool {
+        let mut fresh = self.fresh.iter().filter_map(|id| self.table.get(&id.0));
+        fresh.any(|e| e.send.unacked == 0)
+    }
+
+    /// Whether both a keystroke and bulk wait.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.fresh.is_empty() && !self.bulk.is_empty()
+    }
+
     /// Whether bytes wait, for credit or else.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.fresh.is_empty()
@@ -634,11 +661,11 @@ impl Streams {
         }
         while let Some(id) = self.news.front().copied() {
             let room = self.room(id);
-            let closed = self.closed;
+            let (closing, closed) = (self.closing, self.closed);
             let event = self
                 .table
                 .get_mut(&id.0)
-                .and_then(|e| e.next_news(id, room, closed));
+                .and_then(|e| e.next_news(id, room, closing, closed));
             if event.is_some() {
                 if matches!(event, Some(Event::Finished(_) | Event::Writable(_))) {
                     self.writers.remove(&id);
@@ -654,9 +681,18 @@ impl Streams {
         None
     }
 
+    /// The session is closing: what was written is all there will be, and who waits to write is told.
+    pub(crate) fn end_writing(&mut self) {
+        self.closing = true;
+        for id in self.writers.clone() {
+            self.place(id);
+        }
+    }
+
     /// The session is over: nothing more comes or goes. What has arrived can still be read.
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.closing = true;
         for list in [
             &mut self.fresh,
             &mut self.bulk,
@@ -672,7 +708,7 @@ impl Streams {
         for (number, entry) in &mut self.table {
             entry.send.queue.clear();
             entry.say = Say::Nothing;
-            entry.news = entry.send.blocked || entry.recv.blocked;
+            entry.news = entry.send.blocked || entry.recv.blocked || entry.finished;
             if entry.news {
                 self.news.push_back(StreamId(*number));
             }
@@ -762,7 +798,7 @@ impl Entry {
         Some(Control::StreamCredit { stream: id, limit })
     }
 
-    fn next_news(&mut self, id: StreamId, room: u64, closed: bool) -> Option<Event> {
+    fn next_news(&mut self, id: StreamId, room: u64, closing: bool, closed: bool) -> Option<Event> {
         if core::mem::take(&mut self.finished) {
             return Some(Event::Finished(id));
         }
@@ -771,7 +807,7 @@ impl Entry {
             return Some(Event::Readable(id));
         }
         if self.send.blocked
-            && (closed || self.send.state != SendState::Open || room >= WORTH_WAKING)
+            && (closing || self.send.state != SendState::Open || room >= WORTH_WAKING)
         {
             self.send.blocked = false;
             return Some(Event::Writable(id));
@@ -814,7 +850,9 @@ impl RecvHalf {
                     told: true,
                 });
             }
-            RecvState::Ended | RecvState::Reset { .. } => {}
+            // The peer has its share of the pool back by its reset, and is to be told nothing more.
+            RecvState::Ended => self.announced = self.announced.max(self.highest),
+            RecvState::Reset { .. } => {}
         }
         Ok(())
     }
@@ -822,5 +860,7 @@ impl RecvHalf {
 
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod corner_tests;
 #[cfg(test)]
 mod tests;

@@ -79,17 +79,12 @@ impl RecvHalf {
         if !matches!(self.state, RecvState::Open) || payload.is_empty() {
             return Ok(());
         }
-        let payload = if payload.len() * 4 < body {
-            Bytes::copy_from_slice(&payload)
-        } else {
-            payload
-        };
         let contiguous = self.read + self.ready.len();
         if offset <= contiguous {
-            self.append(offset, payload);
+            self.append(offset, payload, body);
             self.close_gap();
         } else {
-            self.put_aside(offset, payload);
+            self.put_aside(offset, payload, body);
             if self.later.len() > MAX_PARTS {
                 return Err(Violation::Scattered);
             }
@@ -98,10 +93,11 @@ impl RecvHalf {
     }
 
     /// Appends what of `payload` lies beyond what is there; it must not begin beyond it.
-    fn append(&mut self, offset: u64, mut payload: Bytes) {
+    fn append(&mut self, offset: u64, mut payload: Bytes, body: usize) {
         let known = self.read + self.ready.len() - offset;
         if known < payload.len() as u64 {
-            self.ready.push(payload.split_off(known as usize), true);
+            let new = payload.split_off(known as usize);
+            self.ready.push(keep(new, body), true);
         }
     }
 
@@ -111,11 +107,12 @@ impl RecvHalf {
                 break;
             }
             let (offset, payload) = part.remove_entry();
-            self.append(offset, payload);
+            let whole = payload.len();
+            self.append(offset, payload, whole);
         }
     }
 
-    fn put_aside(&mut self, mut offset: u64, mut payload: Bytes) {
+    fn put_aside(&mut self, mut offset: u64, mut payload: Bytes, body: usize) {
         if let Some((start, before)) = self.later.range(..=offset).next_back() {
             let known = (start + before.len() as u64).saturating_sub(offset);
             if known >= payload.len() as u64 {
@@ -135,7 +132,7 @@ impl RecvHalf {
             }
         }
         if !payload.is_empty() {
-            self.later.insert(offset, payload);
+            self.later.insert(offset, keep(payload, body));
         }
     }
 
@@ -199,6 +196,16 @@ impl RecvHalf {
     }
 }
 
+/// What is kept of a payload once only what is new is left of it: its own bytes where they are less than a quarter of
+/// what they would pin (A15).
+fn keep(payload: Bytes, pinned: usize) -> Bytes {
+    if payload.len() * 4 < pinned {
+        Bytes::copy_from_slice(&payload)
+    } else {
+        payload
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +260,21 @@ mod tests {
             Err(Violation::FinalSize)
         );
         assert_eq!(half.insert(13, Bytes::new(), true, 0), Ok(()));
+    }
+
+    #[test]
+    fn what_is_left_of_an_overlap_does_not_pin_a_body() {
+        let body = Bytes::from(alloc::vec![1; 1000]);
+        let mut half = RecvHalf::new();
+        for offset in (1..100).rev() {
+            half.insert(offset, body.slice(..500), false, body.len())
+                .unwrap();
+        }
+        half.ready.clear();
+        half.later.remove(&99);
+        assert!(body.is_unique());
+        half.insert(0, body.slice(..500), false, body.len())
+            .unwrap();
     }
 
     #[test]

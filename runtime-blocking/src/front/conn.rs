@@ -164,6 +164,10 @@ impl Conn {
     }
 
     fn settle(&self, mut state: MutexGuard<'_, State>, whole: Whole) {
+        // A notification is a system call even if nobody waits, and only a helper can be waited for.
+        if state.phase == Phase::Writing {
+            self.settled.notify_one();
+        }
         state.idle_since = Instant::now();
         state.phase = match (whole, state.persist) {
             (Whole::Yes, Persist::Default | Persist::KeepAlive) => Phase::Reading,
@@ -174,7 +178,6 @@ impl Conn {
             // Wakes the connection's thread; what has been written still goes out before the end of the stream.
             self.shut_down();
         }
-        self.settled.notify_one();
     }
 
     fn shut_down(&self) {

@@ -92,7 +92,7 @@ pub(super) fn parse(bytes: &[u8], path: &str) -> Result<Option<RequestHead>, Ref
 }
 
 /// The path in a target of origin-form or absolute-form (RFC 9112 §3.2), without its query.
-fn path_of(target: &str) -> Option<&str> {
+pub(super) fn path_of(target: &str) -> Option<&str> {
     let path = if target.starts_with('/') {
         target
     } else {

@@ -3,15 +3,18 @@
 //! Every step is checked: no busy loop (C5), no endless polling (L6), no time that stands still. On a panic the
 //! seed and the last lines of the trace are printed.
 
+mod drive;
+
 use crate::app::{Script, Talker};
-use crate::end::{End, Machine};
-use crate::host::{Host, Taken};
+use crate::end::End;
+use crate::host::Host;
 use crate::net::{Delivery, Net};
 use crate::oracle::{FlowKey, Ledger, Side};
 use crate::rng::Rng;
 use crate::settings;
 use bytes::Bytes;
-use posthole_protocol::{Client, Config, Failure, Instant, RequestId, Server, SessionId, StreamId};
+use drive::{assert_moved_on, feed_if_due};
+use posthole_protocol::{Client, Config, Instant, RequestId, Server, SessionId, StreamId};
 
 /// A virtual world. The name is for its usual population.
 pub struct Pair {
@@ -221,7 +224,6 @@ impl Pair {
         let done = self.run_until(micros, Pair::is_done);
         assert!(done, "not done after {} s", micros / 1_000_000);
         self.ledger.assert_all_delivered();
-        self.net.tally.assert_few_copies();
     }
 
     /// Whether every application at both ends is done, and each stream has one at both ends.
@@ -289,161 +291,6 @@ impl Pair {
     pub fn story(&self) -> String {
         format!("seed {}\n{}", self.seed, self.net.trace.text())
     }
-
-    fn next_time(&self) -> Option<u64> {
-        let clients = self.clients.iter().filter_map(next_of);
-        let servers = self
-            .hosts
-            .iter()
-            .flat_map(|host| host.sessions.iter())
-            .filter_map(next_of);
-        let late = self
-            .late
-            .iter()
-            .filter_map(|delivery| self.asleep_until(delivery));
-        clients
-            .chain(servers)
-            .chain(late)
-            .chain(self.net.next())
-            .min()
-    }
-
-    /// Until when the end that a delivery is for sleeps; `None` if it is awake.
-    fn asleep_until(&self, delivery: &Delivery) -> Option<u64> {
-        let until = match delivery {
-            Delivery::Request { host, .. } | Delivery::Hangup { host, .. } => self.hosts[*host]
-                .sessions
-                .iter()
-                .map(|end| end.asleep_until)
-                .max()
-                .unwrap_or(0),
-            Delivery::Answer { client, .. }
-            | Delivery::Failed { client, .. }
-            | Delivery::Progress { client, .. } => self.clients[*client].asleep_until,
-        };
-        (until > self.now).then_some(until)
-    }
-
-    fn deliver(&mut self, delivery: Delivery) {
-        if self.asleep_until(&delivery).is_some() {
-            self.late.push(delivery);
-            return;
-        }
-        let now = Instant::from_micros(self.now);
-        match delivery {
-            Delivery::Request {
-                host,
-                request,
-                body,
-            } => self.receive(host, request, body),
-            Delivery::Hangup { host, request } => {
-                if let Some(index) = self.hosts[host].hangup(self.now, request) {
-                    self.pump_server(host, index);
-                }
-            }
-            // An error value says that the client has given the exchange up; that is no news to anybody.
-            Delivery::Answer {
-                client,
-                exchange,
-                body,
-            } => {
-                let _ = self.clients[client]
-                    .machine
-                    .feed_response(now, exchange, body);
-                self.pump_client(client);
-            }
-            Delivery::Failed {
-                client,
-                exchange,
-                why,
-            } => {
-                let _ = self.clients[client]
-                    .machine
-                    .feed_failure(now, exchange, why);
-                self.pump_client(client);
-            }
-            Delivery::Progress { client, exchange } => {
-                let _ = self.clients[client].machine.feed_progress(now, exchange);
-                self.pump_client(client);
-            }
-        }
-    }
-
-    fn receive(&mut self, host: usize, request: RequestId, body: Bytes) {
-        match self.hosts[host].take(self.now, request, body) {
-            Taken::By(index) => {
-                self.pump_server(host, index);
-            }
-            Taken::Answer(chain) => self.respond(request, chain.into_bytes()),
-            Taken::NotOurs if request.number() >= GHOSTS => {}
-            Taken::NotOurs => {
-                self.net
-                    .refuse(self.now, request, Failure::Middlebox { status: 400 })
-            }
-        }
-    }
-
-    fn respond(&mut self, request: RequestId, body: Bytes) {
-        if request.number() >= GHOSTS {
-            self.ghosts.push((request, body));
-        } else {
-            self.net.answer(self.now, request, body);
-        }
-    }
-
-    /// Takes all outputs of a client. Whether there was any.
-    fn pump_client(&mut self, client: usize) -> bool {
-        let now = Instant::from_micros(self.now);
-        if self.clients[client].asleep_until > self.now {
-            return false;
-        }
-        let mut any = false;
-        for round in 0.. {
-            assert!(round < MANY, "client {client}: outputs without end (L6)");
-            let mut did = self.clients[client].pump(self.now, &mut self.ledger);
-            while let Some(exchange) = self.clients[client].machine.poll_cancel() {
-                self.net.cancel(self.now, client, exchange);
-                did = true;
-            }
-            while let Some(request) = self.clients[client].machine.poll_request(now) {
-                self.net.send(self.now, client, request);
-                did = true;
-                assert!(
-                    self.net.open(client) < 100,
-                    "client {client}: requests without end (L6)"
-                );
-            }
-            if !did {
-                break;
-            }
-            any = true;
-        }
-        any
-    }
-
-    /// Takes all outputs of a server's session. Whether there was any.
-    fn pump_server(&mut self, host: usize, index: usize) -> bool {
-        let now = Instant::from_micros(self.now);
-        if self.hosts[host].sessions[index].asleep_until > self.now {
-            return false;
-        }
-        let mut any = false;
-        for round in 0.. {
-            assert!(round < MANY, "session {index}: outputs without end (L6)");
-            let end = &mut self.hosts[host].sessions[index];
-            let mut did = end.pump(self.now, &mut self.ledger);
-            while let Some(response) = self.hosts[host].sessions[index].machine.poll_response(now) {
-                self.respond(response.request, response.body.into_bytes());
-                did = true;
-            }
-            if !did {
-                break;
-            }
-            any = true;
-        }
-        self.hosts[host].bury_if_over(self.now, index);
-        any
-    }
 }
 
 impl Drop for Pair {
@@ -452,32 +299,4 @@ impl Drop for Pair {
             eprintln!("{}", self.story());
         }
     }
-}
-
-fn next_of<M: Machine>(end: &End<M>) -> Option<u64> {
-    let deadline = end.machine.next_timeout().map(Instant::as_micros);
-    let next = [deadline, end.wake()].into_iter().flatten().min()?;
-    Some(next.max(end.asleep_until))
-}
-
-fn feed_if_due<M: Machine>(end: &mut End<M>, now: u64) -> bool {
-    let due = end
-        .machine
-        .next_timeout()
-        .is_some_and(|at| at.as_micros() <= now);
-    if due {
-        end.machine.feed_timeout(Instant::from_micros(now));
-    }
-    due
-}
-
-/// C5: after a deadline was fed, either there was something to take or the next one is later.
-fn assert_moved_on<M: Machine>(end: &End<M>, now: u64, fed: bool, did: bool) {
-    let next = end.machine.next_timeout().map(Instant::as_micros);
-    assert!(
-        !fed || did || next.is_none_or(|at| at > now),
-        "C5: {:?} of session {}: fed a deadline at {now}, gave nothing, and wants {next:?} again",
-        end.side,
-        end.session,
-    );
 }

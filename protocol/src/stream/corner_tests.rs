@@ -1,0 +1,102 @@
+//! Corners of the table of streams that only a crowd or a race reaches.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::outbox::Outbox;
+use alloc::vec;
+
+const CODE: ResetCode = ResetCode(1);
+
+fn both() -> (Streams, Streams) {
+    let config = Config::builder().pool(FIRST_POOL).build().unwrap();
+    (
+        Streams::new(Side::Client, &config),
+        Streams::new(Side::Server, &config),
+    )
+}
+
+fn handle(
+    streams: &mut Streams,
+    outbox: &mut Outbox,
+    id: StreamId,
+    act: impl FnOnce(&mut Stream<'_>),
+) {
+    act(&mut Stream::new(id, streams, outbox).unwrap());
+    streams.check();
+}
+
+/// Moves everything that may be sent from one side to the other.
+fn carry(from: &mut Streams, to: &mut Streams) {
+    while let Some(control) = from.next_control() {
+        to.on_control(&control).unwrap();
+    }
+    while let Some(Content::Data {
+        stream,
+        offset,
+        fin,
+        payload,
+    }) = from.next_data(MAX_PAYLOAD, false)
+    {
+        to.on_data(stream, offset, payload, fin, 0).unwrap();
+    }
+    from.check();
+    to.check();
+}
+
+#[test]
+fn a_stream_that_is_reset_waits_for_no_credit() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let ids: vec::Vec<_> = (0..14).map(|_| a.open().unwrap()).collect();
+    for id in &ids {
+        let mut data = Bytes::from(vec![1; 100_000]);
+        handle(&mut a, &mut outbox, *id, |s| {
+            s.write(&mut data).unwrap();
+        });
+        carry(&mut a, &mut b);
+    }
+    assert!(a.has_unsent());
+    for id in &ids {
+        handle(&mut a, &mut outbox, *id, |s| s.reset(CODE));
+    }
+    while a.next_control().is_some() {}
+    assert!(!a.has_unsent(), "{a:#?}");
+}
+
+#[test]
+fn an_end_that_was_acknowledged_is_told_though_the_session_closes() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    handle(&mut a, &mut outbox, id, |s| s.finish());
+    carry(&mut a, &mut b);
+    a.on_delivered(Delivered {
+        stream: id,
+        bytes: 0,
+        what: DeliveredWhat::Fin,
+    });
+    a.close();
+    assert_eq!(a.poll_event(), Some(Event::Finished(id)));
+    assert_eq!(a.poll_event(), None);
+}
+
+#[test]
+fn a_reset_gives_the_pool_back_though_everything_was_read() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    let mut data = Bytes::from(vec![1; 40_000]);
+    handle(&mut a, &mut outbox, id, |s| {
+        s.write(&mut data).unwrap();
+        s.finish();
+    });
+    carry(&mut a, &mut b);
+    handle(&mut b, &mut outbox, id, |s| {
+        while s.read(usize::MAX).unwrap() != crate::Read::End {}
+    });
+    handle(&mut a, &mut outbox, id, |s| s.reset(CODE));
+    while let Some(control) = a.next_control() {
+        b.on_control(&control).unwrap();
+    }
+    // From here on the sender counts nothing for this stream; nor may the receiver.
+    assert_eq!(b.received, 0);
+    b.check();
+}
