@@ -86,6 +86,9 @@ struct World {
     full: [bool; 2],
     ghosts: Vec<Bytes>,
     polls: u64,
+    lost_request: Option<u64>,
+    lost_answer: Option<u64>,
+    answers: u64,
     trace: Vec<alloc::string::String>,
 }
 
@@ -177,6 +180,9 @@ impl World {
             full: [false; 2],
             ghosts: Vec::new(),
             polls: 0,
+            lost_request: None,
+            lost_answer: None,
+            answers: 0,
             trace,
             rng,
         }
@@ -202,7 +208,7 @@ impl World {
         if self.ghosts.len() < 50 {
             self.ghosts.push(body.clone());
         }
-        if self.rng.chance(self.faults.lose) {
+        if self.rng.chance(self.faults.lose) || self.lost_request == Some(exchange) {
             note!(self, "   lost");
             return;
         }
@@ -251,7 +257,8 @@ impl World {
         let before = self.open_requests.len();
         self.open_requests.retain(|(r, _)| *r != rid);
         assert!(before > self.open_requests.len(), "answered twice: {rid:?}");
-        if self.rng.chance(self.faults.lose) {
+        self.answers += 1;
+        if self.rng.chance(self.faults.lose) || self.lost_answer == Some(self.answers - 1) {
             note!(self, "   lost");
             return;
         }
@@ -1011,4 +1018,116 @@ fn each_seed(session: fn(u64)) {
         }
     }
     assert!(bad.is_empty(), "seeds that fail: {bad:?}");
+}
+
+/// D3: one request or answer vanishes without a word. Gives the longest time that a byte of either side's took.
+fn black_hole(
+    requests: u8,
+    trusted: bool,
+    lost: (Option<u64>, Option<u64>),
+    pause: u64,
+) -> [u64; 2] {
+    let mut w = World::new(1);
+    w.faults = Faults::default();
+    w.delay = 50 * MS;
+    let config = Config::builder().requests(requests).build().unwrap();
+    let start = if trusted { 2000 * SEC } else { 0 };
+    w.now = start;
+    w.config = config.clone();
+    w.client = Client::new(config, SessionId::from_bytes([1; 16]), w.at());
+    (w.lost_request, w.lost_answer) = lost;
+    let id = w.client.open().unwrap();
+    w.learn(0, id);
+    w.read_all(0, id);
+    let mut longest = [0, 0];
+    for turn in 0..12 {
+        let begun = w.now;
+        for side in [0, 1] {
+            if w.known[side].contains(&id) && turn % 3 != side {
+                w.flows.get_mut(&(0, side)).unwrap().pending += 1;
+                w.write(side, id);
+            }
+        }
+        let mut open = [true, true];
+        while open != [false, false] || w.now < begun + pause {
+            let at = [
+                w.client.next_timeout(),
+                w.server.as_ref().and_then(Server::next_timeout),
+            ];
+            let at = at.into_iter().flatten().map(Instant::as_micros).min();
+            let at = at
+                .into_iter()
+                .chain(w.wire.keys().map(|k| k.0))
+                .chain([begun + pause].into_iter().filter(|t| *t > w.now))
+                .min()
+                .unwrap_or(w.now + 1);
+            w.settle_on(at.max(w.now + 1));
+            for side in [0, 1] {
+                let flow = &w.flows[&(0, side)];
+                if open[side] && flow.read == flow.written {
+                    open[side] = false;
+                    longest[side] = longest[side].max(w.now - begun);
+                }
+            }
+            assert!(w.now < begun + 100 * SEC, "never arrives");
+        }
+    }
+    longest
+}
+
+#[test]
+fn d3_a_vanished_exchange_is_noticed_by_the_timer() {
+    let mut bad = Vec::new();
+    for (requests, trusted) in [(2, true), (2, false), (8, true), (8, false)] {
+        for pause in [30 * MS, 500 * MS, 3 * SEC] {
+            for k in 0..20 {
+                for lost in [(Some(k), None), (None, Some(k)), (Some(k), Some(k))] {
+                    let [up, down] = black_hole(requests, trusted, lost, pause);
+                    let waits = u64::from(lost.0.is_some()) + u64::from(lost.1.is_some());
+                    if up > 4 * SEC || down > (waits * 12 + 4) * SEC {
+                        bad.push((requests, trusted, pause / MS, lost, up / MS, down / MS));
+                    }
+                }
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+#[test]
+fn a_path_slower_than_the_first_timers_still_works() {
+    for (config, trusted) in [
+        (Config::default(), true),
+        (Config::default(), false),
+        (Config::classic(), true),
+        (Config::classic(), false),
+    ] {
+        let most = if config.classic { 3 } else { 7 };
+        for delay in [600 * MS, SEC, 2 * SEC, 3 * SEC, most * SEC] {
+            let mut w = World::new(1);
+            w.faults = Faults::default();
+            w.delay = delay;
+            w.now = if trusted { 2000 * SEC } else { 0 };
+            w.config = config.clone();
+            w.client = Client::new(config.clone(), SessionId::from_bytes([1; 16]), w.at());
+            let id = w.client.open().unwrap();
+            w.learn(0, id);
+            w.read_all(0, id);
+            for side in [0, 1] {
+                w.flows.get_mut(&(0, side)).unwrap().pending = 3000;
+            }
+            w.write(0, id);
+            let until = w.now + 100 * SEC;
+            w.settle_on(until);
+            w.write(1, id);
+            let until = w.now + 100 * SEC;
+            w.settle_on(until);
+            let read = [w.flows[&(0, 0)].read, w.flows[&(0, 1)].read];
+            assert_eq!(
+                read,
+                [3000, 3000],
+                "{delay} us, trusted: {trusted}, {config:?}"
+            );
+        }
+    }
 }

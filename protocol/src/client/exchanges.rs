@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     pub(crate) bulk: bool,
     /// It only asks whether anything comes through.
     pub(crate) probe: bool,
+    /// It carries the server's nonce.
+    pub(crate) echoes: bool,
     /// Since when the server has said that it does not hold it though it should have arrived.
     pub(crate) doubted: Option<Instant>,
 }

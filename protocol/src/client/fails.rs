@@ -71,6 +71,11 @@ impl Fails {
         self.streak >= PROBE_FROM
     }
 
+    /// Failures in a row.
+    pub(crate) fn streak(&self) -> u8 {
+        self.streak
+    }
+
     /// Before this, nothing may be sent.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry_at

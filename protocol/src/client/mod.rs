@@ -214,7 +214,8 @@ impl Client {
         let full = body.len() * 4 >= self.path.body_up() * 3;
         let transfer = self.path.transfer(body.len() as u64);
         let patience = if plan.probe {
-            self.timer(0, 0) * 2
+            // Longer each time, or a path slower than this would never be heard of.
+            self.timer(0, self.fails.streak()) * 2
         } else {
             plan.wait + self.session.config.patience
         };
@@ -250,6 +251,7 @@ impl Client {
             answer_max: self.path.body_down(),
             bulk: body.len() > SMALL_BODY,
             probe: plan.probe,
+            echoes: prefix.echo.is_some(),
             doubted: None,
         });
         Some(Request {

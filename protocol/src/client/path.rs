@@ -125,7 +125,9 @@ impl Path {
             config.timer_first + peer_ack_delay
         };
         if !config.learning {
-            return config.timer_first;
+            // Fixed, but for what was lost twice: a path slower than the timer would never let it through.
+            let doubled = 1 << u32::from(again.saturating_sub(1)).min(4);
+            return config.timer_first.saturating_mul(doubled);
         }
         let base = base
             .max(config.timer_min + peer_ack_delay)

@@ -131,23 +131,17 @@ impl Client {
                 )),
             });
         }
-        let polls = self
-            .exchanges
-            .iter()
-            .filter(|e| !e.bulk && now < self.poll_ends(e))
-            .count();
-        if polls >= self.hold()
-            || open + 1 >= self.requests() && polls > 0
-            || (self.held_less && self.hint == 0)
-        {
-            return None;
+        let live = self.exchanges.iter().filter(|e| !e.bulk);
+        let live = live.map(|e| self.poll_ends(e)).filter(|at| now < *at);
+        let (polls, next_end) = live.fold((0, None::<Instant>), |(n, first), at| {
+            (n + 1, Some(first.map_or(at, |first| first.min(at))))
+        });
+        let full = open + 1 >= self.requests();
+        if polls >= self.hold() || polls > 0 && (full || self.held_less && self.hint == 0) {
+            return next_end;
         }
-        // One slot stays free for a keystroke, and one is enough to hear of more.
-        if polls > 0 || open + 1 < self.requests() {
-            Some(now)
-        } else {
-            None
-        }
+        // One slot stays free for a keystroke while others move bulk, and one is enough to hear of more.
+        (polls > 0 || !full || self.exchanges.bulk() == 0).then_some(now)
     }
 
     /// Until when an exchange counts as one through which the server can speak.
@@ -238,10 +232,21 @@ impl Client {
             let doubt = e
                 .doubted
                 .map(|at| at.max(e.touched).after(self.timer(e.size as u64, 0)));
-            [Some(patience), doubt]
+            [Some(patience), doubt, self.makes_room_at(e)]
                 .into_iter()
                 .flatten()
                 .map(|at| (e.number, at, Fate::Lost))
+        });
+        // An echo is answered at once, and until it has arrived the application does not hear of the session (A8).
+        let echoes = self
+            .exchanges
+            .iter()
+            .filter(|e| e.echoes && self.nonce.is_some());
+        let echoes = echoes.map(|e| {
+            let late = e
+                .touched
+                .after(self.timer(e.size as u64, self.fails.streak()) * 2);
+            (e.number, late, Fate::Lost)
         });
         let flights = self.session.outbox.flights().filter_map(|f| {
             let touched = self.exchanges.get(f.exchange)?.touched.max(f.sent_at);
@@ -253,13 +258,20 @@ impl Client {
             };
             Some((f.exchange, touched.after(after), fate))
         });
-        ends.chain(flights)
+        ends.chain(echoes).chain(flights)
     }
 
     /// The first thing that time does to an open exchange by now.
     fn due_fate(&self) -> Option<(u64, Fate)> {
         let mut due = self.fates().filter(|(_, at, _)| *at <= self.session.now);
         due.next().map(|(exchange, _, fate)| (exchange, fate))
+    }
+
+    /// With no slot left, one past its wait of which nothing has come makes room for a keystroke.
+    fn makes_room_at(&self, exchange: &super::Exchange) -> Option<Instant> {
+        let full = self.exchanges.len() >= self.requests().max(2) && !exchange.bulk;
+        let answer = self.timer(exchange.answer_max as u64, 0);
+        full.then(|| exchange.touched.after(exchange.wait + answer))
     }
 
     /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.

@@ -179,7 +179,10 @@ impl Server {
             Arrival::New if opening && !self.vouched => {
                 self.hold_request(request, number, &prefix, AtOnce::Data)
             }
-            Arrival::New if opening => self.hold_request(request, number, &prefix, AtOnce::Grace),
+            // Nor is an echo held for long, so that its sender learns that it has arrived.
+            Arrival::New if opening || prefix.echo.is_some() => {
+                self.hold_request(request, number, &prefix, AtOnce::Grace)
+            }
             Arrival::New => self.hold_request(request, number, &prefix, AtOnce::No),
             // Nobody waits for it, says a newer request (A14).
             Arrival::Unlisted => self.hold_request(request, number, &prefix, AtOnce::Empty),

@@ -94,6 +94,10 @@ impl Session {
     pub(crate) fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.stamp();
+        // Not where a poll stamps: the latest feed before it may be long ago.
+        if self.ending.is_closing() {
+            self.ending.progress_at.get_or_insert(self.now);
+        }
     }
 
     /// Notes since when something waits. What was written since the last feed counts from this one.
@@ -104,9 +108,6 @@ impl Session {
             since(waiting, self.waiting_since),
             since(lazy, self.lazy_since),
         );
-        if self.ending.is_closing() {
-            self.ending.progress_at.get_or_insert(self.now);
-        }
     }
 
     // --- in ------------------------------------------------------------------------------------------------
