@@ -1,4 +1,5 @@
 //! A server behind a real haproxy, as Debian configures it.
+#![allow(clippy::unwrap_used)] // A test fails by it.
 
 mod real;
 mod traffic;

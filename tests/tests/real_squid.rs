@@ -1,4 +1,5 @@
 //! Through a real squid, as Debian configures it.
+#![allow(clippy::unwrap_used)] // A test fails by it.
 
 mod real;
 mod traffic;
