@@ -153,6 +153,33 @@ impl RecvHalf {
         }
     }
 
+    /// The peer gave up the stream, having sent `size` bytes of it.
+    pub(super) fn on_reset(&mut self, code: ResetCode, size: u64) -> Result<(), Violation> {
+        if size < self.highest || self.size.is_some_and(|s| s != size) {
+            return Err(Violation::FinalSize);
+        }
+        match self.state {
+            RecvState::Open => {
+                self.size = Some(size);
+                self.highest = size;
+                self.end(RecvState::Reset { code, told: false });
+            }
+            RecvState::Stopped { code: ours, .. } => {
+                self.size = Some(size);
+                self.highest = size;
+                // The peer is done with it, so its share of the pool is back on both sides.
+                self.end(RecvState::Reset {
+                    code: ours,
+                    told: true,
+                });
+            }
+            // The peer has its share of the pool back by its reset, and is to be told nothing more.
+            RecvState::Ended => self.announced = self.announced.max(self.highest),
+            RecvState::Reset { .. } => {}
+        }
+        Ok(())
+    }
+
     /// The next bytes for the application.
     pub(crate) fn take(&mut self, max: usize) -> Bytes {
         let chunk = self.ready.pop(max);

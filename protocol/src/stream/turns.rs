@@ -1,0 +1,221 @@
+//! Who sends next: streams in turn, keystrokes first, those without credit not at all (fairness; PROTOCOL §4.7).
+
+use super::Streams;
+use super::entry::Queue;
+use super::send::SendState;
+use crate::wire::{Content, Control, MAX_PAYLOAD};
+use bytes::Bytes;
+
+impl Streams {
+    /// Invariant: the first of `fresh` and of `bulk` can be sent from, if there is one.
+    pub(super) fn settle(&mut self) {
+        for queue in [Queue::Fresh, Queue::Bulk] {
+            loop {
+                let list = if queue == Queue::Fresh {
+                    &self.fresh
+                } else {
+                    &self.bulk
+                };
+                let Some(id) = list.front().copied() else {
+                    break;
+                };
+                let can = self.table.get(&id.0).is_some_and(|e| {
+                    e.send.is_waiting() && (e.send.queue.is_empty() || self.allowance(&e.send) > 0)
+                });
+                if can {
+                    break;
+                }
+                let list = if queue == Queue::Fresh {
+                    &mut self.fresh
+                } else {
+                    &mut self.bulk
+                };
+                list.pop_front();
+                if let Some(entry) = self.table.get_mut(&id.0) {
+                    entry.queue = if entry.send.is_waiting() {
+                        Queue::NoCredit
+                    } else {
+                        Queue::None
+                    };
+                    if entry.queue == Queue::NoCredit {
+                        self.no_credit.push_back(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// There may be credit for those who had none.
+    pub(super) fn on_credit(&mut self) {
+        while let Some(id) = self.no_credit.pop_front() {
+            if let Some(entry) = self.table.get_mut(&id.0) {
+                entry.queue = Queue::Bulk;
+                self.bulk.push_back(id);
+            }
+        }
+        self.settle();
+    }
+
+    /// The next control message, made from the state as it is now.
+    pub(crate) fn next_control(&mut self) -> Option<Control> {
+        let grown = self.theirs_ended + self.theirs_most;
+        if grown > self.theirs_told && (grown - self.theirs_told) * 2 >= self.theirs_most {
+            self.theirs_told = grown;
+            return Some(Control::Streams { total: grown });
+        }
+        let id = self.says.front().copied()?;
+        self.unlist(id);
+        // Whatever it says next, others have their turn first.
+        let control = self.update(id, |e| e.say(id)).flatten();
+        if let Some(Control::Reset { .. }) = control {
+            self.hellos.retain(|other| *other != id); // this says that it was there
+        }
+        control
+    }
+
+    /// The next data message, of at most `max` bytes; its stream's bytes are numbered with it. `small`: only of
+    /// streams that had nothing to send before.
+    pub(crate) fn next_data(&mut self, max: usize, small: bool) -> Option<Content> {
+        while let Some(id) = self.hellos.pop_front() {
+            let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.hello) else {
+                continue;
+            };
+            if entry.send.is_waiting() || matches!(entry.send.state, SendState::Reset { .. }) {
+                continue; // what it sends says that it is there
+            }
+            entry.hello = false;
+            return Some(Content::Data {
+                stream: id,
+                offset: 0,
+                fin: false,
+                payload: Bytes::new(),
+            });
+        }
+        let from_fresh = !self.fresh.is_empty();
+        let id = if from_fresh {
+            self.fresh.front()
+        } else {
+            self.bulk.front().filter(|_| !small)
+        }
+        .copied()?;
+        let allowance =
+            usize::try_from(self.allowance(&self.table.get(&id.0)?.send)).unwrap_or(usize::MAX);
+        let most = max.min(MAX_PAYLOAD).min(allowance);
+        if most == 0 && !self.table.get(&id.0)?.send.queue.is_empty() {
+            return None;
+        }
+        if from_fresh {
+            self.fresh.pop_front()
+        } else {
+            self.bulk.pop_front()
+        };
+        let join = self.join;
+        if self.table.get(&id.0)?.hello {
+            self.hellos.retain(|other| *other != id);
+        }
+        let content = self.update(id, |e| {
+            e.hello = false;
+            let (offset, send) = (e.send.sent, &mut e.send);
+            let payload = if join {
+                send.queue.pop_joined(most)
+            } else {
+                send.queue.pop(most)
+            };
+            send.sent += payload.len() as u64;
+            send.unacked += payload.len() as u64;
+            let fin = send.state == SendState::Finishing && send.queue.is_empty();
+            if fin {
+                send.state = SendState::Sent { fin: false };
+            }
+            // Out of its queue; whoever has more is bulk from here on.
+            e.queue = if send.is_waiting() {
+                Queue::Bulk
+            } else {
+                Queue::None
+            };
+            Content::Data {
+                stream: id,
+                offset,
+                fin,
+                payload,
+            }
+        });
+        if self
+            .table
+            .get(&id.0)
+            .is_some_and(|e| e.queue == Queue::Bulk)
+        {
+            self.bulk.push_back(id);
+            self.settle();
+        }
+        content
+    }
+
+    /// About how many bytes could be sent now; exact as to none.
+    pub(crate) fn sendable(&self) -> u64 {
+        let waiting = self.fresh.iter().chain(&self.bulk).take(16);
+        let entries = waiting.filter_map(|id| self.table.get(&id.0));
+        entries
+            .map(|e| {
+                if e.send.queue.is_empty() {
+                    1
+                } else {
+                    e.send.queue.len().min(self.allowance(&e.send))
+                }
+            })
+            .sum()
+    }
+
+    /// How many messages could be sent now, each write being one (classic mode).
+    pub(crate) fn sendable_messages(&self) -> usize {
+        let waiting = self
+            .fresh
+            .iter()
+            .chain(&self.bulk)
+            .filter_map(|id| self.table.get(&id.0));
+        waiting.map(|e| e.send.queue.pieces().max(1)).sum()
+    }
+
+    /// Whether a stream that had nothing to send before has something now.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Whether a control message is a reason for a bundle by itself.
+    pub(crate) fn is_urgent(&self) -> bool {
+        let grown = self.theirs_ended + self.theirs_most;
+        let awaited =
+            self.theirs >= self.theirs_told && (grown - self.theirs_told) * 2 >= self.theirs_most;
+        self.urgent > 0 || awaited
+    }
+
+    /// Whether there is anything that should be said soon.
+    pub(crate) fn is_lazy(&self) -> bool {
+        !self.says.is_empty() || !self.hellos.is_empty()
+    }
+
+    /// Whether a stream was opened of which the peer does not know.
+    pub(crate) fn has_hello(&self) -> bool {
+        !self.hellos.is_empty()
+    }
+
+    /// Whether a keystroke waits of a stream that has nothing unacknowledged: there is nothing to gather it with.
+    pub(crate) fn has_prompt(&self) -> bool {
+        let mut fresh = self.fresh.iter().filter_map(|id| self.table.get(&id.0));
+        fresh.any(|e| e.send.unacked == 0)
+    }
+
+    /// Whether both a keystroke and bulk wait.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.fresh.is_empty() && !self.bulk.is_empty()
+    }
+
+    /// Whether bytes wait, for credit or else.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.fresh.is_empty()
+            || !self.bulk.is_empty()
+            || !self.no_credit.is_empty()
+            || !self.hellos.is_empty()
+            || self.urgent > 0
+    }
+}
