@@ -463,6 +463,3 @@ impl Server {
         self.session.outbox.is_empty()
     }
 }
-
-#[cfg(test)]
-mod tests;
