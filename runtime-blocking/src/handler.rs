@@ -211,7 +211,7 @@ impl House {
                 responder.respond(Reply {
                     status: 400,
                     exchange: None,
-                    body: Chain::default(),
+                    body: Bytes::from_static(b"only posthole's requests are served here\n").into(),
                 });
                 return nobody;
             }

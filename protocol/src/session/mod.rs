@@ -273,7 +273,11 @@ impl Session {
 
     /// Whether CLOSE is to be sent: it was asked for and nothing else is left to be sent, or nobody wants it.
     fn is_close_due(&self) -> bool {
-        self.ending.is_wanted() && (!self.streams.has_unsent() || self.ending.is_hurried())
+        let ending = &self.ending;
+        // Whoever may be a copy is not told that all is over: its data has not reached the application yet (A8).
+        ending.is_wanted()
+            && (!ending.unvouched || ending.dying.is_some())
+            && (!self.streams.has_unsent() || ending.is_hurried())
     }
 
     /// When there is something to say (A1, A3): only this opens or answers an exchange early. `worth`: how many

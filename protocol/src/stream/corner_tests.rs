@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::error::ResetCode;
+use crate::event::Event;
 use crate::outbox::Outbox;
+use crate::wire::{Content, MAX_PAYLOAD};
 use alloc::vec;
 
 const CODE: ResetCode = ResetCode(1);

@@ -441,5 +441,3 @@ impl Streams {
 mod check;
 #[cfg(test)]
 mod corner_tests;
-#[cfg(test)]
-mod tests;

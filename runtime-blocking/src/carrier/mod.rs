@@ -1,9 +1,9 @@
 //! How a bundle travels: a [`Lane`] is one keep-alive HTTP connection that carries one exchange at a time, over ureq.
 //!
 //! Knows nothing of sessions, streams and messages: a body goes out, a body comes back or a [`Trouble`] says why not.
-//! ureq speaks HTTP; the connection under it is our own ([`socket`]), because patience, cancelling, a head and body in
+//! ureq speaks HTTP; the connection under it is our own (`socket`), because patience, cancelling, a head and body in
 //! one write, and reading an answer that came before the request had left, are decided there. How to get to the server
-//! is in [`dial`], where it is and by which way in [`target`].
+//! is in `dial`, where it is and by which way in `target`.
 //!
 //! ```text
 //! Lane -> ureq -> Top -> [TLS to the server] -> [TLS to the proxy] -> Socket

@@ -148,3 +148,30 @@ fn close(w: &mut World, side: usize) {
 fn random_sessions_keep_every_promise() {
     each_seed(random_session);
 }
+
+/// A8, D9: a server that is closed while a session may still be a copy of an old one does not tell its client that
+/// all is well before the application can have it.
+#[test]
+fn a_server_that_closes_early_loses_nothing() {
+    let mut w = World::new(1);
+    w.faults = Faults::default();
+    (w.now, w.delay) = (0, 10 * MS);
+    w.config = Config::default();
+    w.client = Client::new(Config::default(), SessionId::from_bytes([1; 16]), w.at());
+    w.open(0);
+    w.flows.get_mut(&(0, 0)).unwrap().pending = 3;
+    w.write(0, StreamId::from_number(0));
+    close(&mut w, 0);
+    w.drain();
+    let (_, request) = w.wire.pop_first().unwrap();
+    w.arrive(request);
+    close(&mut w, 1);
+    w.settle(5 * SEC);
+    assert_eq!(w.flows[&(0, 0)].read, 3);
+    assert!(
+        w.closed
+            .iter()
+            .all(|why| why.as_ref().is_some_and(CloseReason::is_clean)
+                || matches!(why, Some(CloseReason::Peer { code: 5, .. })))
+    );
+}
