@@ -36,7 +36,11 @@ pub fn bounded(test: impl FnOnce() + Send + 'static) {
 
 /// A server on a port of its own, and that port.
 pub fn listener() -> (Listener, SocketAddr) {
-    let listener = Listener::bind("127.0.0.1:0", ListenOptions::new()).unwrap();
+    listener_with(ListenOptions::new())
+}
+
+pub fn listener_with(options: ListenOptions) -> (Listener, SocketAddr) {
+    let listener = Listener::bind("127.0.0.1:0", options).unwrap();
     let addr = listener.local_addr().unwrap();
     (listener, addr)
 }
@@ -58,7 +62,11 @@ pub struct Pair {
 
 /// One that goes to the listener by this address: its own, or that of a reverse proxy before it.
 pub fn pair(listener: Listener, by: SocketAddr, proxy: Option<&str>) -> Pair {
-    let client = connect(&format!("http://{by}/"), options(proxy)).unwrap();
+    pair_with(listener, by, options(proxy))
+}
+
+pub fn pair_with(listener: Listener, by: SocketAddr, options: Options) -> Pair {
+    let client = connect(&format!("http://{by}/"), options).unwrap();
     let server = listener.accept().unwrap();
     Pair {
         client,
