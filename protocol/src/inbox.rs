@@ -27,6 +27,11 @@ impl Inbox {
         true
     }
 
+    /// Every moment that is kept here, for `rebase`.
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        self.owed_since.iter_mut().for_each(visit);
+    }
+
     /// Everything below this number has arrived.
     pub(crate) fn next(&self) -> u64 {
         self.arrived.next()

@@ -93,6 +93,12 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// Every moment that is kept here, for `rebase`.
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        self.flights.iter_mut().for_each(|f| visit(&mut f.sent_at));
+        self.due.values_mut().for_each(visit);
+    }
+
     /// Whether everything numbered has been acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -36,6 +36,11 @@ impl Instant {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// The same moment, counted from another zero that is not after it.
+    pub(crate) fn rebase(&mut self, zero: Instant) {
+        self.0 = self.0.saturating_sub(zero.0);
+    }
+
     /// The moment `by` later; the last moment there is where that would be beyond it. For deadlines: one that
     /// far away never comes.
     pub(crate) fn after(self, by: Duration) -> Instant {

@@ -46,6 +46,15 @@ impl Exchanges {
         self.open.is_empty()
     }
 
+    /// Every moment that is kept here, for `rebase`.
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        for exchange in &mut self.open {
+            visit(&mut exchange.sent_at);
+            visit(&mut exchange.touched);
+            exchange.doubted.iter_mut().for_each(&mut *visit);
+        }
+    }
+
     /// The number that the next exchange gets.
     pub(crate) fn next(&self) -> u64 {
         self.next

@@ -24,6 +24,12 @@ pub(crate) struct Fails {
 }
 
 impl Fails {
+    /// Every moment that is kept here, for `rebase`.
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        let all = [&mut self.retry_at, &mut self.since, &mut self.gone_since];
+        all.into_iter().flatten().for_each(visit);
+    }
+
     /// Another server than the session's own does not know it. Says whether that has gone on for too long (A13).
     pub(crate) fn has_been_gone(&mut self, now: Instant, config: &Config) -> bool {
         now.since(*self.gone_since.get_or_insert(now)) >= config.gone_repeats

@@ -6,6 +6,7 @@ mod answers;
 mod exchanges;
 mod fails;
 mod path;
+mod rebase;
 mod schedule;
 
 use crate::config::{Config, SMALL_BODY};

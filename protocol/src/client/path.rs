@@ -321,9 +321,12 @@ impl Direction {
     }
 }
 
+/// The longest hold of a path with one slot (A23).
+pub(crate) const ALONE_MAX: Duration = Duration::from_secs(5);
+
 /// How long an exchange of a path with one slot is held: half the pause since the last byte (A23).
 pub(crate) fn wait_alone(now: Instant, last_byte: Instant) -> Duration {
-    (now.since(last_byte) / 2).clamp(Duration::from_millis(50), Duration::from_secs(5))
+    (now.since(last_byte) / 2).clamp(Duration::from_millis(50), ALONE_MAX)
 }
 
 #[cfg(test)]

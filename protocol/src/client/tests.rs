@@ -21,6 +21,7 @@ struct Pair {
     down: VecDeque<(u64, u64, Bytes)>,
     exchanges: u64,
     bytes: u64,
+    rebasing: bool,
 }
 
 impl Pair {
@@ -45,6 +46,7 @@ impl Pair {
             down: VecDeque::new(),
             exchanges: 0,
             bytes: 0,
+            rebasing: false,
         }
     }
 
@@ -52,8 +54,50 @@ impl Pair {
         Instant::from_micros(self.now)
     }
 
+    /// Each machine moved to another zero says the same, by as much earlier.
+    fn check_rebase(&self) {
+        let (client, server) = (self.client.earliest(), self.server.earliest());
+        let back = |zero: Instant| {
+            move |at: Instant| Instant::from_micros(at.as_micros() - zero.as_micros())
+        };
+        let (mut moved, mut plain) = (self.client.clone(), self.client.clone());
+        moved.rebase(client);
+        assert_eq!(moved.next_timeout(), plain.next_timeout().map(back(client)));
+        let at = [Some(self.at()), plain.next_timeout()]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap();
+        plain.feed_timeout(at);
+        moved.feed_timeout(back(client)(at));
+        assert_eq!(moved.poll_request(back(client)(at)), plain.poll_request(at));
+        plain.rebase(client);
+        moved.rebase(Instant::ZERO);
+        assert_eq!(moved, plain);
+        let (mut moved, mut plain) = (self.server.clone(), self.server.clone());
+        moved.rebase(server);
+        assert_eq!(moved.next_timeout(), plain.next_timeout().map(back(server)));
+        let at = [Some(self.at()), plain.next_timeout()]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap();
+        plain.feed_timeout(at);
+        moved.feed_timeout(back(server)(at));
+        assert_eq!(
+            moved.poll_response(back(server)(at)),
+            plain.poll_response(at)
+        );
+        plain.rebase(server);
+        moved.rebase(Instant::ZERO);
+        assert_eq!(moved, plain);
+    }
+
     /// Takes all output, then moves time to whatever comes next. `false`: nothing will.
     fn step(&mut self, until: u64) -> bool {
+        if self.rebasing {
+            self.check_rebase();
+        }
         let mut turns = 0;
         while let Some(r) = self.client.poll_request(self.at()) {
             self.exchanges += 1;
@@ -339,4 +383,52 @@ fn a_reset_is_told_and_frees_what_was_kept() {
     p.run(900 * MS);
     assert!(p.server.stream(id).is_none());
     assert!(p.client.stream(id).is_none());
+}
+
+#[test]
+fn a_machine_moved_to_another_zero_behaves_the_same() {
+    for config in [Config::default(), Config::model(), Config::classic()] {
+        let mut p = Pair::new(config, 10 * MS);
+        p.rebasing = true;
+        let id = p.client.open().unwrap();
+        for round in 0..20 {
+            let bytes = pattern(1 << (round % 18));
+            p.client
+                .stream(id)
+                .unwrap()
+                .write(&mut bytes.clone())
+                .unwrap();
+            if let Some(mut stream) = p.server.stream(id) {
+                stream.write(&mut bytes.clone()).unwrap();
+            }
+            p.run((round + 1) * 130 * MS);
+            read_all(p.client.stream(id), &mut Vec::new());
+            read_all(p.server.stream(id), &mut Vec::new());
+        }
+        p.run(200_000 * MS);
+        p.client.close(0, "");
+        p.run(210_000 * MS);
+    }
+}
+
+/// FINDINGS §3: time in the states of a model must not make them endless.
+#[test]
+fn an_idle_pair_returns_to_where_it_was_but_for_its_numbers() {
+    let mut p = Pair::new(Config::model(), 10 * MS);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..400 {
+        p.step(u64::MAX);
+        let mut client = p.client.clone();
+        client.rebase(client.earliest());
+        let mut exchanges: Vec<_> = client.exchanges.iter().cloned().collect();
+        exchanges.iter_mut().for_each(|e| e.number = 0);
+        seen.insert(alloc::format!(
+            "{:?} {:?} {:?}",
+            client.session.now,
+            exchanges,
+            client.next_timeout()
+        ));
+    }
+    assert!(p.now > 1_000_000 * MS, "{}", p.now);
+    assert!(seen.len() < 20, "{} states", seen.len());
 }

@@ -66,6 +66,11 @@ impl Exchanges {
         self.held.is_empty()
     }
 
+    /// Every moment that is kept here, for `rebase`.
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        self.held.iter_mut().for_each(|h| visit(&mut h.arrived_at));
+    }
+
     pub(crate) fn held(&self) -> &[Held] {
         &self.held
     }

@@ -3,6 +3,7 @@
 //! Knows nothing of HTTP: a request is bytes and a name for it, a response is bytes for that name.
 
 mod exchanges;
+mod rebase;
 mod router;
 mod schedule;
 

@@ -90,6 +90,19 @@ impl Session {
         }
     }
 
+    /// Every moment that is kept here, for `rebase`.
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        visit(&mut self.now);
+        self.inbox.instants(visit);
+        self.outbox.instants(visit);
+        let since = [
+            &mut self.waiting_since,
+            &mut self.lazy_since,
+            &mut self.ending.progress_at,
+        ];
+        since.into_iter().flatten().for_each(visit);
+    }
+
     /// The one place where time moves: an earlier `now` counts as the latest seen (C4).
     pub(crate) fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
