@@ -129,7 +129,8 @@ fn a_silence_in_mid_transfer() {
     });
 }
 
-/// Connections are reset at moments that have nothing to do with exchanges: twenty times, 20 to 200 ms apart.
+/// Connections are reset at moments that have nothing to do with exchanges, 20 to 200 ms apart: twenty times, and on
+/// until three have met an exchange. Those that meet an idle connection cost none.
 #[test]
 fn connections_reset_at_random() {
     bounded(|| {
@@ -137,7 +138,10 @@ fn connections_reset_at_random() {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                for n in 0..20 {
+                for n in 0..500 {
+                    if n >= 20 && pair.client.stats().lost >= 3 {
+                        break;
+                    }
                     thread::sleep(Duration::from_millis(20 + n * 67 % 180));
                     hostile.reset_all();
                 }
@@ -149,7 +153,7 @@ fn connections_reset_at_random() {
                 ping_pong(&near, &far, 5);
             }
         });
-        assert!(pair.client.stats().lost > 0);
+        assert!(pair.client.stats().lost >= 3);
         pair.close();
     });
 }
