@@ -251,6 +251,24 @@ fn black_hole_for_a_lonely_push() {
     );
 }
 
+/// D3: the push and its copy are both lost in silence; the next request brings it, as it shows that they were.
+#[test]
+fn black_hole_for_a_lonely_push_twice() {
+    let mut pair = Pair::new(7);
+    pair.serve(Script::echo(2 * SEC));
+    pair.client().play(Script::bulk(10));
+    let mut lost = 0;
+    pair.net.answer_rule = Box::new(move |info| {
+        let lose = info.messages > 0 && info.now > 2 * SEC && lost < 2;
+        lost += u32::from(lose);
+        if lose { Fate::Lose } else { Fate::Pass }
+    });
+    pair.run_to_end(90 * SEC);
+    let id = pair.talker().stream;
+    let lag = pair.ledger.flow(pair.key(id, Side::Server)).worst_lag;
+    assert!(lag <= 32 * SEC, "{lag} us");
+}
+
 /// S7, L3: one exchange in ten gets through; everything is delivered in the end.
 #[test]
 fn one_in_ten_gets_through() {

@@ -265,11 +265,7 @@ impl Server {
             self.hint = prefix.backlog;
             self.newest_at = self.session.now;
             self.exchanges.on_newest(exchange, &prefix.open);
-            // Answered, not listed, not acknowledged: lost (S7).
-            let flights = self.session.outbox.flights().map(|f| f.exchange);
-            let lost: Vec<_> = flights
-                .filter(|e| *e < exchange && !prefix.open.contains(e))
-                .collect();
+            let lost = self.lost(exchange, &prefix.open);
             lost.into_iter().for_each(|e| self.on_lost(e));
         }
         true

@@ -14,6 +14,9 @@ use core::time::Duration;
 /// Where nothing is known of the rate, timers allow for this many bytes a second.
 const SLOW: u64 = 64 * 1024;
 
+/// An answer for which the client still waits after so many timers will not come.
+const LONG_AGO: u32 = 3;
+
 /// The exchange to answer now, and what may go into the answer, if anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -179,6 +182,22 @@ impl Server {
                 doubled.min(self.session.config.timer_max.max(self.timer)) + self.transfer(f.bytes);
             (f.exchange, f.sent_at.after(timer))
         })
+    }
+
+    /// Which answers are lost, by what the newest request lists (S7): those that it does not list and does not
+    /// acknowledge, and those that it still waits for though they should have arrived long ago.
+    pub(super) fn lost(&self, newest: u64, listed: &[u64]) -> Vec<u64> {
+        let now = self.session.now;
+        let flights = self
+            .session
+            .outbox
+            .flights()
+            .filter(|f| f.exchange < newest);
+        let lost = flights.filter(|f| {
+            let long = (self.timer + self.transfer(f.bytes)) * LONG_AGO;
+            !listed.contains(&f.exchange) || now.since(f.sent_at) > long
+        });
+        lost.map(|f| f.exchange).collect()
     }
 
     fn transfer(&self, bytes: u64) -> Duration {
