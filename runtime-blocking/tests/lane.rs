@@ -507,7 +507,7 @@ fn progress_is_told_both_ways() {
 fn what_a_target_says_of_itself() {
     let target = through("http://u:secret@h/p?key=secret", "http://v:secret@p:3128");
     assert_eq!(target.describe(), "http://h/p through proxy http://p:3128");
-    assert!(!format!("{target:?}").contains("dTpzZWNyZXQ"));
+    assert!(!format!("{target:?}").contains("secret"));
     for (url, proxy, words) in [
         (
             "ftp://h",

@@ -2,15 +2,25 @@
 
 use super::{Scheme, Url};
 use alloc::string::String;
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// A proxy that a variable names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     /// The variable, for messages.
     pub variable: &'static str,
     /// What it holds: may hold credentials, so not for logs.
     pub value: String,
+}
+
+/// Without the value, which may hold credentials.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting")
+            .field("variable", &self.variable)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The proxy that the environment names for a server, if any. `lookup` reads a variable.
@@ -38,7 +48,7 @@ pub fn from_environment(url: &Url, lookup: impl Fn(&str) -> Option<String>) -> O
 ///
 /// The list is `*`, or names and addresses between commas or blanks. A name means itself and all below it, a dot at
 /// its beginning or end means nothing, upper and lower case are the same. An address is matched by an equal one, or
-/// by a network `address/bits`, never by a name. Ports are not looked at: an entry with one matches nothing.
+/// by a network `address/bits` (0 bits are all addresses; curl takes them for an equal one), never by a name. Ports are not looked at: an entry with one matches nothing.
 pub fn bypasses(list: &str, host: &str) -> bool {
     if list == "*" {
         return true;

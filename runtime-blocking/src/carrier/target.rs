@@ -69,7 +69,6 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 /// A server and the way there. Made once, shared by its lanes.
-#[derive(Debug)]
 pub struct Target {
     pub(super) url: Url,
     pub(super) uri: Uri,
@@ -229,6 +228,13 @@ impl Target {
         }
         headers.extend(self.extra.clone());
         headers
+    }
+}
+
+/// As [`Target::describe`]: queries and headers may hold secrets.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.describe())
     }
 }
 
