@@ -26,6 +26,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod carrier;
 mod client;
 mod driver;

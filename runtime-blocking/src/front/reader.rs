@@ -44,6 +44,7 @@ impl Reader {
             conn: Arc::new(conn),
             waits: Duration::ZERO,
             tick: front.limits.tick(),
+            proven: 0,
         };
         Reader {
             inlet,
@@ -163,6 +164,8 @@ pub(super) struct Inlet {
     conn: Arc<Conn>,
     waits: Duration,
     tick: Duration,
+    /// The size of the last body that came whole: as much may be allocated for the next before any of it is here.
+    pub(super) proven: usize,
 }
 
 impl Inlet {
