@@ -11,11 +11,14 @@
 
 mod basic;
 mod environment;
+mod refusal;
+pub mod request;
 mod url;
 mod verdict;
 
 pub use basic::Credentials;
 pub use environment::{Setting, bypasses, from_environment};
+pub use refusal::{Refusal, reason};
 pub use url::{Proxy, Scheme, Url, UrlError};
 pub use verdict::{Verdict, verdict};
 
