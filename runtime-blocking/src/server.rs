@@ -4,8 +4,8 @@ use crate::front::OwnFront;
 #[cfg(feature = "tiny_http")]
 use crate::front::tiny::TinyFront;
 use crate::handler::Handler;
-use crate::options::{FrontChoice, ListenOptions};
 use crate::session::Session;
+use posthole_runtime::ListenOptions;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -15,6 +15,18 @@ use std::time::Duration;
 
 /// How long replies that are being written may take when a listener ends by itself.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
+
+/// Which HTTP server brings a listener its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrontChoice {
+    /// Ours, made to face strangers.
+    #[default]
+    Own,
+    /// tiny_http: behind a reverse proxy or among friends only; see [`front::tiny`](crate::front::tiny).
+    #[cfg(feature = "tiny_http")]
+    TinyHttp,
+}
 
 /// Accepts sessions, as a [`TcpListener`] accepts connections.
 ///
@@ -52,14 +64,26 @@ impl Listener {
     /// # Errors
     /// If the socket is of no use, or the system gives no thread or no random bytes.
     pub fn serve(socket: TcpListener, options: ListenOptions) -> io::Result<Listener> {
+        Listener::serve_by(socket, FrontChoice::default(), options)
+    }
+
+    /// Serves on a socket that listens already, by this HTTP server.
+    ///
+    /// # Errors
+    /// As [`serve`](Listener::serve).
+    pub fn serve_by(
+        socket: TcpListener,
+        front: FrontChoice,
+        options: ListenOptions,
+    ) -> io::Result<Listener> {
         let addr = socket.local_addr()?;
-        let (choice, path, limits) = (options.front, options.path.clone(), options.limits.clone());
+        let (path, limits) = (options.path.clone(), options.limits.clone());
         let handler = Handler::new(options)?;
-        let front = Arc::new(Running::default());
+        let running = Arc::new(Running::default());
         // Before the first request can come.
-        handler.house.run_by(&front);
+        handler.house.run_by(&running);
         let service = Arc::new(handler.clone());
-        *front.lock() = Some(match choice {
+        *running.lock() = Some(match front {
             FrontChoice::Own => Front::Own(OwnFront::start(socket, path, limits, service)?),
             #[cfg(feature = "tiny_http")]
             FrontChoice::TinyHttp => Front::Tiny(TinyFront::start(socket, path, limits, service)?),
@@ -67,7 +91,7 @@ impl Listener {
         Ok(Listener {
             handler,
             addr,
-            front,
+            front: running,
         })
     }
 
@@ -110,10 +134,10 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // Sessions that wait to be accepted are dropped and so closed; others have not come so far.
-        drop(self.handler.house.shut());
-        self.handler.house.for_all(|locked| {
-            if !locked.connected {
-                locked.close();
+        self.handler.house.shut();
+        self.handler.house.for_all(|state| {
+            if !state.is_connected() {
+                state.close();
             }
         });
     }

@@ -103,7 +103,7 @@ fn grow(
 ) -> Result<(), Fault> {
     let room = wanted.min((body.len() * 4).max(FIRST).max(proven * 2));
     if !lease.raise_to(room) {
-        return Err(Refusal::new(503, "too many bodies at once").into());
+        return Err(Refusal::TOO_MANY_BODIES.into());
     }
     if body.capacity() == 0 {
         *body = block::take(room);
@@ -120,11 +120,11 @@ const FIRST: usize = 64 * 1024;
 const CODED: usize = 16 * 1024;
 
 fn too_large() -> Fault {
-    Refusal::new(413, "the body is too large").into()
+    Refusal::TOO_LARGE.into()
 }
 
 fn pipelined() -> Fault {
-    Refusal::new(400, "one request at a time").into()
+    Refusal::PIPELINED.into()
 }
 
 /// A body must keep up with [`Limits::min_rate`].

@@ -1,7 +1,7 @@
 //! What goes wrong, in the words that code written for sockets knows. The one place where `io::Error` is made of what
 //! the core says.
 
-use crate::carrier;
+use posthole_protocol::http::WayError;
 use posthole_protocol::{CloseReason, ReadError, WriteError};
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL, the proxy or the TLS settings make no sense.
-    Target(carrier::ConnectError),
+    Target(WayError),
     /// The system has no random bytes to give.
     System(io::Error),
     /// No answer of the server came in time.
@@ -76,27 +76,29 @@ impl fmt::Display for SessionEnded {
 impl Error for SessionEnded {}
 
 /// What whoever uses an ended session gets. Never `TimedOut`, which much code takes for a reason to try again.
-pub(crate) fn session_error(reason: &CloseReason) -> io::Error {
-    let kind = match reason {
-        CloseReason::Local | CloseReason::Aborted => ErrorKind::NotConnected,
-        CloseReason::Peer { .. }
-        | CloseReason::GaveUp { .. }
-        | CloseReason::Idle { .. }
-        | CloseReason::Gone
-        | CloseReason::Replaced
-        | CloseReason::Stalled { .. }
-        | CloseReason::Violation(_)
-        | CloseReason::Version { .. }
-        | _ => ErrorKind::ConnectionAborted,
-    };
-    io::Error::new(kind, SessionEnded(reason.clone()))
+impl From<SessionEnded> for io::Error {
+    fn from(ended: SessionEnded) -> io::Error {
+        let kind = match ended.0 {
+            CloseReason::Local | CloseReason::Aborted => ErrorKind::NotConnected,
+            CloseReason::Peer { .. }
+            | CloseReason::GaveUp { .. }
+            | CloseReason::Idle { .. }
+            | CloseReason::Gone
+            | CloseReason::Replaced
+            | CloseReason::Stalled { .. }
+            | CloseReason::Violation(_)
+            | CloseReason::Version { .. }
+            | _ => ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, ended)
+    }
 }
 
 /// A closing session has no reason yet.
 pub(crate) fn closed_error(closed: Option<&CloseReason>) -> io::Error {
     closed.map_or_else(
         || io::Error::new(ErrorKind::NotConnected, "the session is being closed"),
-        session_error,
+        |reason| SessionEnded(reason.clone()).into(),
     )
 }
 

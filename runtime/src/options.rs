@@ -1,21 +1,40 @@
 //! What can be chosen, on each side.
 
-use crate::carrier::{Plain, ProxyChoice, TlsChoice};
-use crate::front::Limits;
+use crate::limits::Limits;
+use posthole_protocol::http::{Plain, ProxyChoice};
 use posthole_protocol::{Config, RouterConfig};
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to reach a server, for [`connect`](crate::connect).
-#[derive(Clone, Debug)]
+/// Whom to believe in TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TlsChoice {
+    /// Whom the operating system believes.
+    #[default]
+    Platform,
+    /// The authorities in this PEM file only; for instance that of a proxy that opens TLS.
+    CaFile(PathBuf),
+}
+
+/// How to reach a server, for `connect`.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    pub(crate) proxy: ProxyChoice,
-    pub(crate) plain: Plain,
-    pub(crate) tls: TlsChoice,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) config: Config,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) wait_for_answer: bool,
+    /// See [`proxy`](Options::proxy()).
+    pub proxy: ProxyChoice,
+    /// See [`plain`](Options::plain()).
+    pub plain: Plain,
+    /// See [`tls`](Options::tls()).
+    pub tls: TlsChoice,
+    /// See [`header`](Options::header()).
+    pub headers: Vec<(String, String)>,
+    /// See [`config`](Options::config()).
+    pub config: Config,
+    /// See [`connect_timeout`](Options::connect_timeout()).
+    pub connect_timeout: Duration,
+    /// See [`wait_for_answer`](Options::wait_for_answer()).
+    pub wait_for_answer: bool,
 }
 
 impl Default for Options {
@@ -74,14 +93,14 @@ impl Options {
         self
     }
 
-    /// How long [`connect`](crate::connect) waits for the first answer. Default: 10 s.
+    /// How long `connect` waits for the first answer. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Options {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Whether [`connect`](crate::connect) waits for the first answer at all. If not, it gives a session that goes on
+    /// Whether `connect` waits for the first answer at all. If not, it gives a session that goes on
     /// trying until it gives up (by default after 90 s of silence); what is written meanwhile waits. Default: yes.
     #[must_use]
     pub fn wait_for_answer(mut self, wait: bool) -> Options {
@@ -90,33 +109,39 @@ impl Options {
     }
 }
 
-/// Which HTTP server brings a listener its requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FrontChoice {
-    /// Ours, made to face strangers.
-    #[default]
-    Own,
-    /// tiny_http: behind a reverse proxy or among friends only; see [`front::tiny`](crate::front::tiny).
-    #[cfg(feature = "tiny_http")]
-    TinyHttp,
+/// Headers by their names only: values may hold secrets.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Options")
+            .field("proxy", &self.proxy)
+            .field("plain", &self.plain)
+            .field("tls", &self.tls)
+            .field("headers", &headers)
+            .field("config", &self.config)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("wait_for_answer", &self.wait_for_answer)
+            .finish()
+    }
 }
 
-/// How to serve, for [`Listener::bind`](crate::Listener::bind) and [`Handler::new`](crate::Handler::new).
+/// How to serve, for `Listener::bind` and `Handler::new`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    pub(crate) front: FrontChoice,
-    pub(crate) path: String,
-    pub(crate) limits: Limits,
-    pub(crate) config: Config,
-    pub(crate) router: RouterConfig,
+    /// See [`path`](ListenOptions::path()).
+    pub path: String,
+    /// See [`limits`](ListenOptions::limits()).
+    pub limits: Limits,
+    /// See [`config`](ListenOptions::config()).
+    pub config: Config,
+    /// See [`router`](ListenOptions::router()).
+    pub router: RouterConfig,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
         ListenOptions {
-            front: FrontChoice::default(),
             path: "/".into(),
             limits: Limits::default(),
             config: Config::default(),
@@ -131,22 +156,15 @@ impl ListenOptions {
         ListenOptions::default()
     }
 
-    /// Which HTTP server brings the requests. Of no meaning to a [`Handler`](crate::Handler).
-    #[must_use]
-    pub fn front(mut self, front: FrontChoice) -> ListenOptions {
-        self.front = front;
-        self
-    }
-
-    /// The path that takes requests; every other is answered 404. Of no meaning to a
-    /// [`Handler`](crate::Handler). Default: `/`.
+    /// The path that takes requests; every other is answered 404. Of no meaning to a `Handler`.
+    /// Default: `/`.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> ListenOptions {
         self.path = path.into();
         self
     }
 
-    /// What clients may make the HTTP side spend. Of no meaning to a [`Handler`](crate::Handler).
+    /// What clients may make the HTTP side spend. Of no meaning to a `Handler`.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> ListenOptions {
         self.limits = limits;
