@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use posthole_blocking::front::Limits;
 use posthole_blocking::{ListenOptions, Listener, RouterConfig, Stream};
 use tracing::{debug, info, warn};
 
@@ -71,8 +72,15 @@ impl Server {
             sessions: options.sessions,
             ..RouterConfig::default()
         };
+        let limits = Limits::default();
+        // A session holds at least one connection, and more while it moves something.
+        let limits = Limits {
+            connections: limits.connections.max(options.sessions.saturating_mul(4)),
+            ..limits
+        };
         let how = ListenOptions::new()
             .path(options.path.clone())
+            .limits(limits)
             .router(router);
         let listener = Listener::bind(&*options.listen, how).map_err(failed)?;
         let listener = Arc::new(listener);

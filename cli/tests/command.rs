@@ -13,7 +13,14 @@ fn help_explains_every_command_and_exits_with_0() {
     for (line, parts) in [
         (
             "--help",
-            &["serve", "connect", "demo", "Examples:", "--verbose"][..],
+            &[
+                "serve",
+                "connect",
+                "demo",
+                "bench",
+                "Examples:",
+                "--verbose",
+            ][..],
         ),
         ("-h", &["serve", "connect", "demo"]),
         (
@@ -42,6 +49,10 @@ fn help_explains_every_command_and_exits_with_0() {
         (
             "demo --help",
             &["--size", "64MiB", "--faults", "--seed", "Examples:"],
+        ),
+        (
+            "bench --help",
+            &["--tests", "ping-busy", "--runtimes", "--json", "Examples:"],
         ),
         ("--version", &["posthole 0."]),
     ] {

@@ -25,26 +25,17 @@ use crate::connect::Client;
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::hostile::{Counts, Faults, Hostile, Upstream};
+use crate::line::{Line, Show};
 use crate::serve::{ServeOptions, Server};
 use crate::stop::{Hangup, Stop};
 use crate::units::Size;
 use file::{Carried, File, Progress};
-use progress::Line;
 use table::Report;
 
 /// Between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(100);
 /// For the goodbyes at the end.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Whether the line that shows how far it is is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
-    /// It is.
-    Progress,
-    /// The table at the end is enough.
-    Table,
-}
 
 /// Runs the demo and prints its table.
 ///
@@ -155,9 +146,11 @@ impl Watch {
             .name("file".into())
             .spawn(work)
             .map_err(|e| Error::failed(format!("no thread for the file: {e}")))?;
-        let mut line = Line::new(self.show == Show::Progress);
+        let mut line = Line::new(self.show);
+        let began = Instant::now();
+        let text = || progress::line(file.size, &progress, counts(), began.elapsed());
         loop {
-            line.show(file.size, &progress, counts());
+            line.show(text);
             let ended = done.recv_timeout(TICK);
             let far = |what: &str| {
                 let far = |n: &std::sync::atomic::AtomicU64| {
@@ -187,7 +180,7 @@ impl Watch {
                     return Err(far("the thread that carried the file is gone"));
                 }
                 Ok(result) => {
-                    line.show(file.size, &progress, counts());
+                    line.show(text);
                     line.clear();
                     return result.map_err(|e| far(&format!("the connection failed ({e})")));
                 }

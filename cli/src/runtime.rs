@@ -1,0 +1,23 @@
+//! The two ways in which the command can run: what passes is the same.
+
+use clap::ValueEnum;
+
+/// What sessions, connections and their copying run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Runtime {
+    /// Threads, two for every connection
+    #[default]
+    Blocking,
+}
+
+impl Runtime {
+    /// Every one of them.
+    pub const ALL: &[Runtime] = &[Runtime::Blocking];
+
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Runtime::Blocking => "blocking",
+        }
+    }
+}
