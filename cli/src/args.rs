@@ -57,15 +57,13 @@ Examples:
   `posthole COMMAND --help` explains each command. Sizes are written like 64MiB, times like 500ms, 5s, 2m.";
 
 /// The commands.
+// A comment here would take the place of the longer one at the arguments.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Connect clients' streams to the destinations that are allowed
     Serve(Serve),
-    /// Forward local ports through a server, like ssh -L
     Connect(Connect),
-    /// Carry a file through a hostile proxy, all on this machine
     Demo(Demo),
-    /// Measure speed, cost and memory beside plain relays, all on this machine
     Bench(Bench),
     /// What `bench` starts
     #[command(subcommand, hide = true)]

@@ -26,6 +26,7 @@ fn help_explains_every_command_and_exits_with_0() {
         (
             "serve --help",
             &[
+                "Whoever reaches this server",
                 "--listen",
                 "--allow",
                 "--path",
