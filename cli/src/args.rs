@@ -103,11 +103,11 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
 
-    /// How many clients' sessions to keep at once; each takes a thread
+    /// How many clients' sessions to keep at once
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max_sessions: usize,
 
-    /// How many connections to carry at once; each takes two threads
+    /// How many connections to carry at once
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max_connections: usize,
 
@@ -235,6 +235,10 @@ pub struct Demo {
     /// When to give up
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub limit: Duration,
+
+    /// What server and client run on
+    #[arg(long, value_enum, default_value_t)]
+    pub runtime: Runtime,
 }
 
 /// Measure speed, cost and memory beside plain relays, all on this machine.

@@ -5,6 +5,7 @@
 //!   serve         streams  -> destinations    allow, dial
 //!   connect       ports    -> streams         forward, link (the session, kept)
 //!   stdio         stdin/stdout <-> a stream
+//!   threads, tasks          how these six wait: files of the same names, one for each runtime
 //!   demo          all of it on one machine    hostile (the proxy that does harm)
 //!   bench         what it costs, beside plain relays
 //! copy, intake    a socket joined to a stream
@@ -24,12 +25,11 @@ pub mod copy;
 pub mod demo;
 mod dial;
 pub mod error;
-mod far;
 pub mod forward;
 pub mod hostile;
 mod intake;
 pub mod line;
-pub mod link;
+mod link;
 mod live;
 pub mod log;
 pub mod parent;
@@ -40,4 +40,5 @@ pub mod runtime;
 pub mod serve;
 pub mod stdio;
 pub mod stop;
+mod threads;
 pub mod units;

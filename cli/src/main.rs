@@ -64,14 +64,17 @@ fn serve(args: Serve) -> Result<(), Error> {
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
     let path = args.path.clone();
-    let server = Server::start(ServeOptions {
-        listen: args.listen,
-        path: args.path,
-        allow: args.allow.into_iter().collect(),
-        connect_timeout: args.connect_timeout,
-        sessions: args.max_sessions,
-        connections: args.max_connections,
-    })?;
+    let server = Server::start(
+        args.runtime,
+        ServeOptions {
+            listen: args.listen,
+            path: args.path,
+            allow: args.allow.into_iter().collect(),
+            connect_timeout: args.connect_timeout,
+            sessions: args.max_sessions,
+            connections: args.max_connections,
+        },
+    )?;
     say(format_args!("listening on http://{}{path}", server.addr()));
     stop.wait()?;
     server.stop(args.grace);
@@ -81,13 +84,26 @@ fn serve(args: Serve) -> Result<(), Error> {
 fn connect(args: &Connect) -> Result<(), Error> {
     if let Some(destination) = &args.stdio {
         let stop = Stop::on_signals(Hangup::Stops)?;
-        return stdio::run(&args.url, args.options(), destination, args.grace, &stop);
+        return stdio::run(
+            args.runtime,
+            &args.url,
+            args.options(),
+            destination,
+            args.grace,
+            &stop,
+        );
     }
     if args.with_parent {
         parent::follow()?;
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
-    let client = Client::start(&args.url, args.options(), &args.forward, stop.clone())?;
+    let client = Client::start(
+        args.runtime,
+        &args.url,
+        args.options(),
+        &args.forward,
+        stop.clone(),
+    )?;
     for (addr, destination) in client.forwards() {
         say(format_args!("forwarding {addr} to {destination}"));
     }

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crate::copy::STACK;
+use crate::threads::copy::STACK;
 
 /// Bytes under way in each direction of a connection: at 100 ms, a window that allows 160 MB/s.
 const WINDOW: usize = 16 << 20;

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::stream;
-use crate::copy::STACK;
+use crate::threads::copy::STACK;
 
 /// How long nothing may move before a connection counts as lost.
 pub(super) const STALL: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use crate::copy::STACK;
+use crate::threads::copy::STACK;
 
 /// Bytes taken at a time: where a system call's own cost no longer shows.
 const PIECE: usize = 256 * 1024;

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::forward::Forward;
 use crate::hostile::{Counts, Faults, Hostile, Upstream};
 use crate::line::{Line, Show};
+use crate::runtime::Runtime;
 use crate::serve::{ServeOptions, Server};
 use crate::stop::{Hangup, Stop};
 use crate::units::Size;
@@ -56,20 +57,16 @@ pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
     let setup = |e: io::Error| Error::failed(format!("can't set the demo up: {e}"));
 
     let destination = file::destination(file).map_err(setup)?;
-    let server = serve(destination)?;
+    let server = serve(args.runtime, destination)?;
     let proxy =
         Hostile::start(args.seed, Faults::all(args.faults), Upstream::AsAsked).map_err(setup)?;
-    let client = connect(server.addr(), &proxy, destination)?;
+    let client = connect(args.runtime, server.addr(), &proxy, destination)?;
     let [(local, _)] = client.forwards() else {
         return Err(Error::failed("the demo has one forward"));
     };
 
     let tunnel = watch.carry(*local, file, || Some(proxy.counts()))?;
-    let session = client.link().session(Duration::ZERO);
-    let (used, counts) = (
-        session.map(|s| s.stats()).unwrap_or_default(),
-        proxy.counts(),
-    );
+    let (used, counts) = (client.stats().unwrap_or_default(), proxy.counts());
     let plain = watch.carry(destination, file, || None)?;
     client.stop(GRACE);
     server.stop(GRACE);
@@ -92,28 +89,35 @@ pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
     }
 }
 
-fn serve(destination: SocketAddr) -> Result<Server, Error> {
+fn serve(runtime: Runtime, destination: SocketAddr) -> Result<Server, Error> {
     let pattern: Pattern = destination
         .to_string()
         .parse()
         .expect("an address and a port are a pattern");
-    Server::start(ServeOptions {
+    let options = ServeOptions {
         listen: "127.0.0.1:0".into(),
         path: "/".into(),
         allow: AllowList::from_iter([pattern]),
         connect_timeout: GRACE,
         sessions: 4,
         connections: 16,
-    })
+    };
+    Server::start(runtime, options)
 }
 
-fn connect(server: SocketAddr, proxy: &Hostile, destination: SocketAddr) -> Result<Client, Error> {
+fn connect(
+    runtime: Runtime,
+    server: SocketAddr,
+    proxy: &Hostile,
+    destination: SocketAddr,
+) -> Result<Client, Error> {
     let options = Options::new().proxy(ProxyChoice::Url(proxy.url()));
     let forward: Forward = format!("0:{destination}")
         .parse()
         .expect("any port, and an address with a port");
     // Its own: an interrupt ends the demo as a whole.
     Client::start(
+        runtime,
         &format!("http://{server}/"),
         options,
         &[forward],

@@ -1,5 +1,4 @@
-//! The one place that knows both the runtime's streams and the copier: a stream as the copier's far side, and what its
-//! errors say.
+//! The one place that knows both the runtime's streams and the copier: a stream as the copier's far side.
 
 use std::io;
 use std::net::Shutdown;
@@ -8,10 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::{ReadError, Session, Stream, WriteError};
+use posthole_blocking::{Session, Stream};
 
-use crate::copy::Far;
-use crate::refusal::Refusal;
+use super::copy::Far;
 
 impl Far for Stream {
     fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
@@ -29,19 +27,6 @@ impl Far for Stream {
     fn reset(&self, code: u32) {
         Stream::reset(self, code);
     }
-}
-
-/// The reason that the peer gave for ending a stream, if the peer it was.
-pub(crate) fn refusal_in(error: &io::Error) -> Option<Refusal> {
-    let inner = error.get_ref()?;
-    let code = match (
-        inner.downcast_ref::<ReadError>(),
-        inner.downcast_ref::<WriteError>(),
-    ) {
-        (Some(ReadError::Reset(code)), _) | (_, Some(WriteError::Stopped(code))) => code.0,
-        _ => return None,
-    };
-    Some(Refusal::from_code(code))
 }
 
 /// Ends a session in order, but within this time; then it is aborted.
