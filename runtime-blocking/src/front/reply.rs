@@ -1,19 +1,8 @@
 //! What is written: the head of a reply, and refusals to those who don't talk to us properly.
 
 use super::Reply;
+use posthole_protocol::http::{ANSWER_HEADERS, EXCHANGE};
 use std::io::Write;
-
-/// The headers of every reply of the service, beside `Content-Length` (§9.3). The first marks it as ours and not a
-/// box's; the others keep boxes from storing, changing or gathering it.
-const ANSWER_HEADERS: [(&str, &str); 4] = [
-    ("Posthole", "1"),
-    ("Content-Type", "application/octet-stream"),
-    ("Cache-Control", "no-store, no-transform"),
-    ("X-Accel-Buffering", "no"),
-];
-
-/// The header that echoes [`Reply::exchange`], in decimal (§9.3).
-const EXCHANGE: &str = "Posthole-Exchange";
 
 /// What to say about the connection's future.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,8 +142,8 @@ mod tests {
         };
         assert_eq!(
             std::str::from_utf8(Head::of(&reply, Persist::Default).bytes()).unwrap(),
-            "HTTP/1.1 200 OK\r\nPosthole: 1\r\nContent-Type: application/octet-stream\r\n\
-             Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nPosthole-Exchange: 7\r\n\
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
+             Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nPosthole: 1\r\nPosthole-Exchange: 7\r\n\
              Content-Length: 0\r\n\r\n"
         );
     }

@@ -1,0 +1,13 @@
+//! posthole's sessions, streams and listeners as tasks on smol, with hyper for HTTP: for code written for `async-net`.
+//!
+//! All rules are in [`posthole_protocol`]; here are sockets, tasks and the clock. Names and files are those of
+//! `posthole-blocking`, so that the two read side by side.
+//!
+//! # Map
+//! ```text
+//! carrier      exchanges begin: one connection each, HTTP on it
+//! io           sockets and time as hyper wants them
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod io;
