@@ -4,10 +4,12 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::{Options, Stats};
+use posthole_blocking::Stats;
+use posthole_blocking::carrier::{Plain, ProxyChoice};
 use tracing::{debug, warn};
 
 use crate::address::HostPort;
@@ -28,6 +30,21 @@ pub(crate) const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 /// Connections at once. There is no reason to be strict with oneself; this is where threads become a burden.
 pub(crate) const CONNECTIONS: usize = 10_000;
 
+/// How a client is to reach its server.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The server.
+    pub url: String,
+    /// Through which proxy.
+    pub proxy: ProxyChoice,
+    /// How a proxy is asked for an http server.
+    pub plain: Plain,
+    /// Certificates to trust instead of the system's, in PEM.
+    pub ca: Option<PathBuf>,
+    /// How long one attempt may take.
+    pub connect_timeout: Duration,
+}
+
 /// Running forwards over one session.
 #[derive(Debug)]
 pub struct Client {
@@ -47,8 +64,7 @@ impl Client {
     /// A port can't be listened on, or the system gives no thread.
     pub fn start(
         runtime: Runtime,
-        url: &str,
-        options: Options,
+        options: ConnectOptions,
         forwards: &[Forward],
         stop: Stop,
     ) -> Result<Client, Error> {
@@ -60,7 +76,7 @@ impl Client {
             .collect();
         let on = match runtime {
             Runtime::Blocking => {
-                On::Threads(threads::connect::Client::start(url, options, ports, stop)?)
+                On::Threads(threads::connect::Client::start(options, ports, stop)?)
             }
         };
         Ok(Client { on, ready })

@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn who_pauses_holds_nothing_and_goes_on_as_large_as_it_was_if_that_was_needed() {
         let mut intake = Intake::new();
-        let mut fill = |intake: &mut Intake, most: usize| {
+        let fill = |intake: &mut Intake, most: usize| {
             let room = intake.room();
             let n = room.capacity().min(most);
             room.resize(n, 7);

@@ -40,5 +40,6 @@ pub mod runtime;
 pub mod serve;
 pub mod stdio;
 pub mod stop;
+mod tasks;
 mod threads;
 pub mod units;

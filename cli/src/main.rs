@@ -86,8 +86,7 @@ fn connect(args: &Connect) -> Result<(), Error> {
         let stop = Stop::on_signals(Hangup::Stops)?;
         return stdio::run(
             args.runtime,
-            &args.url,
-            args.options(),
+            &args.options(),
             destination,
             args.grace,
             &stop,
@@ -97,13 +96,7 @@ fn connect(args: &Connect) -> Result<(), Error> {
         parent::follow()?;
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
-    let client = Client::start(
-        args.runtime,
-        &args.url,
-        args.options(),
-        &args.forward,
-        stop.clone(),
-    )?;
+    let client = Client::start(args.runtime, args.options(), &args.forward, stop.clone())?;
     for (addr, destination) in client.forwards() {
         say(format_args!("forwarding {addr} to {destination}"));
     }

@@ -16,12 +16,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use posthole_blocking::Options;
-use posthole_blocking::carrier::ProxyChoice;
+use posthole_blocking::carrier::{Plain, ProxyChoice};
 
 use crate::allow::{AllowList, Pattern};
 use crate::args::Demo;
-use crate::connect::Client;
+use crate::connect::{Client, ConnectOptions};
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::hostile::{Counts, Faults, Hostile, Upstream};
@@ -35,6 +34,8 @@ use table::Report;
 
 /// Between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(100);
+/// For one attempt to reach the server.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For the goodbyes at the end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -111,18 +112,18 @@ fn connect(
     proxy: &Hostile,
     destination: SocketAddr,
 ) -> Result<Client, Error> {
-    let options = Options::new().proxy(ProxyChoice::Url(proxy.url()));
+    let options = ConnectOptions {
+        url: format!("http://{server}/"),
+        proxy: ProxyChoice::Url(proxy.url()),
+        plain: Plain::Absolute,
+        ca: None,
+        connect_timeout: PATIENCE,
+    };
     let forward: Forward = format!("0:{destination}")
         .parse()
         .expect("any port, and an address with a port");
     // Its own: an interrupt ends the demo as a whole.
-    Client::start(
-        runtime,
-        &format!("http://{server}/"),
-        options,
-        &[forward],
-        Stop::new(),
-    )
+    Client::start(runtime, options, &[forward], Stop::new())
 }
 
 /// Who looks on while a file is carried.
