@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
-use posthole_blocking::carrier::{Plain, ProxyChoice};
+use posthole_protocol::http::{Plain, ProxyChoice};
+use posthole_runtime::{Options, TlsChoice};
 
 use crate::address::HostPort;
 use crate::allow::Pattern;
 use crate::bench::{Load, Part, System};
-use crate::connect::ConnectOptions;
 use crate::forward::Forward;
 use crate::runtime::Runtime;
 use crate::units::{parse_duration, parse_percent, parse_size};
@@ -189,19 +189,21 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// The same for a client.
-    pub fn options(&self) -> ConnectOptions {
-        ConnectOptions {
-            url: self.url.clone(),
-            proxy: self.proxy.clone().unwrap_or_default(),
-            plain: if self.proxy_connect {
+    /// The same for the runtime.
+    pub fn options(&self) -> Options {
+        Options::new()
+            .proxy(self.proxy.clone().unwrap_or_default())
+            .plain(if self.proxy_connect {
                 Plain::Connect
             } else {
                 Plain::Absolute
-            },
-            ca: self.ca.clone(),
-            connect_timeout: self.connect_timeout,
-        }
+            })
+            .tls(
+                self.ca
+                    .clone()
+                    .map_or_else(TlsChoice::default, TlsChoice::CaFile),
+            )
+            .connect_timeout(self.connect_timeout)
     }
 }
 

@@ -4,12 +4,10 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::Stats;
-use posthole_blocking::carrier::{Plain, ProxyChoice};
+use posthole_runtime::{Options, Stats};
 use tracing::{debug, warn};
 
 use crate::address::HostPort;
@@ -30,21 +28,6 @@ pub(crate) const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 /// Connections at once. There is no reason to be strict with oneself; this is where threads become a burden.
 pub(crate) const CONNECTIONS: usize = 10_000;
 
-/// How a client is to reach its server.
-#[derive(Clone, Debug)]
-pub struct ConnectOptions {
-    /// The server.
-    pub url: String,
-    /// Through which proxy.
-    pub proxy: ProxyChoice,
-    /// How a proxy is asked for an http server.
-    pub plain: Plain,
-    /// Certificates to trust instead of the system's, in PEM.
-    pub ca: Option<PathBuf>,
-    /// How long one attempt may take.
-    pub connect_timeout: Duration,
-}
-
 /// Running forwards over one session.
 #[derive(Debug)]
 pub struct Client {
@@ -64,7 +47,8 @@ impl Client {
     /// A port can't be listened on, or the system gives no thread.
     pub fn start(
         runtime: Runtime,
-        options: ConnectOptions,
+        url: &str,
+        options: Options,
         forwards: &[Forward],
         stop: Stop,
     ) -> Result<Client, Error> {
@@ -76,7 +60,7 @@ impl Client {
             .collect();
         let on = match runtime {
             Runtime::Blocking => {
-                On::Threads(threads::connect::Client::start(options, ports, stop)?)
+                On::Threads(threads::connect::Client::start(url, options, ports, stop)?)
             }
         };
         Ok(Client { on, ready })

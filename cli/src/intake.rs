@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthole_blocking::block;
 use rustix::buffer::spare_capacity;
 
 /// What an idle connection holds. Pieces of at most this size are copied into memory of their own, so that they pin
@@ -53,7 +54,7 @@ impl Intake {
             }
             Some(bulk) => {
                 if bulk.block.capacity() < bulk.size {
-                    bulk.block = Vec::with_capacity(bulk.size);
+                    bulk.block = block::take(bulk.size);
                 }
                 &mut bulk.block
             }
@@ -84,7 +85,7 @@ impl Intake {
             block.clear();
             bytes
         } else {
-            Bytes::from(std::mem::take(block))
+            block::freeze(std::mem::take(block))
         }
     }
 
@@ -93,7 +94,7 @@ impl Intake {
     pub(crate) fn pause(&mut self) {
         self.small = Vec::new();
         if let Some(bulk) = &mut self.bulk {
-            bulk.block = Vec::new();
+            drop(block::freeze(std::mem::take(&mut bulk.block)));
             if bulk.last < bulk.size / 4 {
                 bulk.size /= 2;
             }
@@ -270,7 +271,7 @@ mod tests {
         intake.pause();
         assert_eq!(intake.small.capacity(), 0);
         assert_eq!(intake.bulk.as_ref().unwrap().block.capacity(), 0);
-        assert_eq!(fill(&mut intake, usize::MAX), 8 * FIRST);
+        assert!(fill(&mut intake, usize::MAX) >= 8 * FIRST);
         // Little comes: smaller and smaller blocks, none in the end.
         let mut waits = 0;
         while intake.bulk.is_some() {

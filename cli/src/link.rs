@@ -1,12 +1,12 @@
 //! The client's session, kept: opened at the start, opened anew whenever it has ended, until the command stops. Here is
 //! when and how often, and where the session stands for those who need it.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
-use posthole_blocking::CloseReason;
+use posthole_protocol::CloseReason;
+use posthole_runtime::ConnectError;
 use tracing::{info, warn};
 
 use crate::error::Error;
@@ -62,8 +62,8 @@ impl Attempts {
     ///
     /// # Errors
     /// Another attempt is of no use.
-    pub(crate) fn failed(&mut self, failure: Failure) -> Result<Duration, Error> {
-        match failure {
+    pub(crate) fn failed(&mut self, error: ConnectError) -> Result<Duration, Error> {
+        match cannot_connect(&self.url, error) {
             Failure::Lasting(error) => Err(error),
             Failure::Passing(error) => {
                 let pause = self.next_pause();
@@ -81,7 +81,6 @@ impl Attempts {
 }
 
 /// Why there is no session, and whether another attempt may help.
-#[derive(Debug)]
 pub(crate) enum Failure {
     /// It may: the server or the path is not there now.
     Passing(Error),
@@ -90,22 +89,21 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The server can't be reached, for this reason.
-    pub(crate) fn passing(url: &str, why: &impl fmt::Display) -> Failure {
-        Failure::Passing(Error::failed(format!("can't reach {url}: {why}")))
-    }
-
-    /// What was asked for makes no sense, for this reason.
-    pub(crate) fn lasting(why: &impl fmt::Display) -> Failure {
-        Failure::Lasting(Error::usage(why.to_string()))
-    }
-
     /// For who makes no other attempt.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Failure::Passing(error) | Failure::Lasting(error) => error,
         }
     }
+}
+
+/// What to say when there is no session.
+pub(crate) fn cannot_connect(url: &str, error: ConnectError) -> Failure {
+    let line = Error::failed(format!("can't reach {url}: {error}"));
+    if let ConnectError::Target(what) = error {
+        return Failure::Lasting(Error::usage(what.to_string()));
+    }
+    Failure::Passing(line)
 }
 
 /// Where the session stands while there is one.
@@ -151,6 +149,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn no_answer() -> ConnectError {
+        ConnectError::NoAnswer {
+            waited: Duration::from_secs(1),
+            trouble: None,
+        }
+    }
+
     #[test]
     fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_session() {
         let mut attempts = Attempts::new("http://server/");
@@ -171,6 +176,5 @@ mod tests {
         );
         attempts.began = Instant::now().checked_sub(GOOD);
         assert_eq!(attempts.ended(&CloseReason::Gone), FIRST_PAUSE);
-        assert!(attempts.failed(Failure::lasting(&"nonsense")).is_err());
     }
 }

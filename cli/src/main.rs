@@ -86,7 +86,8 @@ fn connect(args: &Connect) -> Result<(), Error> {
         let stop = Stop::on_signals(Hangup::Stops)?;
         return stdio::run(
             args.runtime,
-            &args.options(),
+            &args.url,
+            args.options(),
             destination,
             args.grace,
             &stop,
@@ -96,7 +97,13 @@ fn connect(args: &Connect) -> Result<(), Error> {
         parent::follow()?;
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
-    let client = Client::start(args.runtime, args.options(), &args.forward, stop.clone())?;
+    let client = Client::start(
+        args.runtime,
+        &args.url,
+        args.options(),
+        &args.forward,
+        stop.clone(),
+    )?;
     for (addr, destination) in client.forwards() {
         say(format_args!("forwarding {addr} to {destination}"));
     }

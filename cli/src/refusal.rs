@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use posthole_blocking::{ReadError, WriteError};
+use posthole_protocol::{ReadError, WriteError};
 
 /// The reason given with a stream's reset. A code that is not known reads as [`Refusal::Failed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

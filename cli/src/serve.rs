@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use posthole_blocking::front::Limits;
-use posthole_blocking::{ListenOptions, RouterConfig};
+use posthole_protocol::RouterConfig;
+use posthole_runtime::{Limits, ListenOptions};
 use tracing::{debug, info, warn};
 
 use crate::address::HostPort;

@@ -6,8 +6,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use posthole_runtime::Options;
+
 use crate::address::HostPort;
-use crate::connect::ConnectOptions;
 use crate::error::Error;
 use crate::refusal::refusal_in;
 use crate::runtime::Runtime;
@@ -20,13 +21,14 @@ use crate::threads;
 /// There is no server, no destination, or the connection did not end well.
 pub fn run(
     runtime: Runtime,
-    options: &ConnectOptions,
+    url: &str,
+    options: Options,
     destination: &HostPort,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
     match runtime {
-        Runtime::Blocking => threads::stdio::run(options, destination, grace, stop),
+        Runtime::Blocking => threads::stdio::run(url, options, destination, grace, stop),
     }
 }
 

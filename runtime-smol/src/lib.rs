@@ -6,8 +6,12 @@
 //! # Map
 //! ```text
 //! carrier      exchanges begin: one connection each, HTTP on it
+//! front        ... and arrive: limits on what strangers may do, hyper, a seam
 //! io           sockets and time as hyper wants them
+//! spawn        where tasks run
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod front;
 pub mod io;
+pub mod spawn;

@@ -16,11 +16,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use posthole_blocking::carrier::{Plain, ProxyChoice};
+use posthole_protocol::http::ProxyChoice;
+use posthole_runtime::Options;
 
 use crate::allow::{AllowList, Pattern};
 use crate::args::Demo;
-use crate::connect::{Client, ConnectOptions};
+use crate::connect::Client;
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::hostile::{Counts, Faults, Hostile, Upstream};
@@ -34,8 +35,6 @@ use table::Report;
 
 /// Between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(100);
-/// For one attempt to reach the server.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// For the goodbyes at the end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -112,18 +111,18 @@ fn connect(
     proxy: &Hostile,
     destination: SocketAddr,
 ) -> Result<Client, Error> {
-    let options = ConnectOptions {
-        url: format!("http://{server}/"),
-        proxy: ProxyChoice::Url(proxy.url()),
-        plain: Plain::Absolute,
-        ca: None,
-        connect_timeout: PATIENCE,
-    };
+    let options = Options::new().proxy(ProxyChoice::Url(proxy.url()));
     let forward: Forward = format!("0:{destination}")
         .parse()
         .expect("any port, and an address with a port");
     // Its own: an interrupt ends the demo as a whole.
-    Client::start(runtime, options, &[forward], Stop::new())
+    Client::start(
+        runtime,
+        &format!("http://{server}/"),
+        options,
+        &[forward],
+        Stop::new(),
+    )
 }
 
 /// Who looks on while a file is carried.

@@ -3,26 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthole_smol::Session;
+use posthole_smol::{Session, connect};
+use posthole_runtime::Options;
 use smol::{Timer, future};
 
-use super::far::{close_within, connect};
-use crate::connect::ConnectOptions;
+use super::far::close_within;
 use crate::link::{Attempts, Slot};
 use crate::stop::Stop;
 
 /// The session that new connections are to use.
 #[derive(Debug)]
 pub(super) struct Link {
-    options: ConnectOptions,
+    url: String,
+    options: Options,
     stop: Stop,
     slot: Slot<Session>,
 }
 
 impl Link {
     /// Begins to connect, in a task of its own. What can't be mended by trying again stops the command by `stop`.
-    pub(super) fn start(options: ConnectOptions, stop: Stop) -> Arc<Link> {
+    pub(super) fn start(url: &str, options: Options, stop: Stop) -> Arc<Link> {
         let link = Arc::new(Link {
+            url: url.to_owned(),
             options,
             stop,
             slot: Slot::new(),
@@ -69,9 +71,9 @@ impl Link {
     }
 
     async fn keep(&self) {
-        let mut attempts = Attempts::new(&self.options.url);
+        let mut attempts = Attempts::new(&self.url);
         while !self.stop.is_over() {
-            let pause = match connect(&self.options).await {
+            let pause = match connect(&self.url, self.options.clone()).await {
                 Ok(session) => {
                     attempts.succeeded();
                     self.slot.set(Some(session.clone()));

@@ -7,38 +7,41 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_smol::Stream;
+use posthole_smol::{Stream, connect};
+use posthole_runtime::Options;
 use smol::{Timer, future, unblock};
 use tracing::debug;
 
-use super::far::{close_within, connect};
+use super::far::close_within;
 use crate::address::HostPort;
-use crate::connect::ConnectOptions;
 use crate::copy::PIECE;
 use crate::error::Error;
 use crate::intake::Intake;
-use crate::link::Failure;
+use crate::link::cannot_connect;
 use crate::preamble;
 use crate::refusal::Refusal;
 use crate::stdio::{broken, end_output, input, output};
 use crate::stop::Stop;
 
 pub(crate) fn run(
-    options: &ConnectOptions,
+    url: &str,
+    options: Options,
     destination: &HostPort,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
-    smol::block_on(carry(options, destination, grace, stop))
+    smol::block_on(carry(url, options, destination, grace, stop))
 }
 
 async fn carry(
-    options: &ConnectOptions,
+    url: &str,
+    options: Options,
     destination: &HostPort,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let session = connect(options).await.map_err(Failure::into_error)?;
+    let session = connect(url, options).await;
+    let session = session.map_err(|e| cannot_connect(url, e).into_error())?;
     let open = async {
         let stream = session.open().await?;
         let first = Bytes::from(preamble::encode(destination));

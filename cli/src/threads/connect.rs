@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use posthole_blocking::Stats;
+use posthole_runtime::{Options, Stats};
 use tracing::warn;
 
 use super::copy::{STACK, join};
 use super::link::Link;
-use crate::connect::{CONNECTIONS, ConnectOptions, NO_DESCRIPTOR, NO_SESSION, Port};
+use crate::connect::{CONNECTIONS, NO_DESCRIPTOR, NO_SESSION, Port};
 use crate::copy::prepare;
 use crate::error::Error;
 use crate::live::{Live, Place};
@@ -25,11 +25,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn start(
-        options: ConnectOptions,
+        url: &str,
+        options: Options,
         ports: Vec<(TcpListener, Port)>,
         stop: Stop,
     ) -> Result<Client, Error> {
-        let link = Link::start(options, stop)?;
+        let link = Link::start(url, options, stop)?;
         let live = Live::new(CONNECTIONS);
         for (listener, port) in ports {
             let addr = port.addr;

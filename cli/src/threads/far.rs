@@ -1,5 +1,4 @@
-//! The one place that knows both the runtime's sessions and what the command makes of them: how they begin and end, and
-//! a stream as the copier's far side.
+//! The one place that knows both the runtime's streams and the copier: a stream as the copier's far side.
 
 use std::io;
 use std::net::Shutdown;
@@ -8,12 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::carrier::TlsChoice;
-use posthole_blocking::{ConnectError, Options, Session, Stream};
+use posthole_blocking::{Session, Stream};
 
 use super::copy::Far;
-use crate::connect::ConnectOptions;
-use crate::link::Failure;
 
 impl Far for Stream {
     fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
@@ -31,26 +27,6 @@ impl Far for Stream {
     fn reset(&self, code: u32) {
         Stream::reset(self, code);
     }
-}
-
-/// Opens a session.
-pub(super) fn connect(options: &ConnectOptions) -> Result<Session, Failure> {
-    let ConnectOptions {
-        url,
-        proxy,
-        plain,
-        ca,
-        connect_timeout,
-    } = options.clone();
-    let options = Options::new()
-        .proxy(proxy)
-        .plain(plain)
-        .tls(ca.map_or_else(TlsChoice::default, TlsChoice::CaFile))
-        .connect_timeout(connect_timeout);
-    posthole_blocking::connect(&url, options).map_err(|e| match e {
-        ConnectError::Target(what) => Failure::lasting(&what),
-        other => Failure::passing(&url, &other),
-    })
 }
 
 /// Ends a session in order, but within this time; then it is aborted.

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use event_listener::Listener;
-use posthole_blocking::Session;
+use posthole_blocking::{Session, connect};
+use posthole_runtime::Options;
 
-use super::far::{close_within, connect};
-use crate::connect::ConnectOptions;
+use super::far::close_within;
 use crate::error::Error;
 use crate::link::{Attempts, Slot};
 use crate::stop::Stop;
@@ -16,15 +16,17 @@ use crate::stop::Stop;
 /// The session that new connections are to use.
 #[derive(Debug)]
 pub(crate) struct Link {
-    options: ConnectOptions,
+    url: String,
+    options: Options,
     stop: Stop,
     slot: Slot<Session>,
 }
 
 impl Link {
     /// Begins to connect, on a thread of its own. What can't be mended by trying again stops the command by `stop`.
-    pub(crate) fn start(options: ConnectOptions, stop: Stop) -> Result<Arc<Link>, Error> {
+    pub(crate) fn start(url: &str, options: Options, stop: Stop) -> Result<Arc<Link>, Error> {
         let link = Arc::new(Link {
+            url: url.to_owned(),
             options,
             stop,
             slot: Slot::new(),
@@ -62,9 +64,9 @@ impl Link {
     }
 
     fn keep(&self) {
-        let mut attempts = Attempts::new(&self.options.url);
+        let mut attempts = Attempts::new(&self.url);
         while !self.stop.is_over() {
-            let pause = match connect(&self.options) {
+            let pause = match connect(&self.url, self.options.clone()) {
                 Ok(session) => {
                     attempts.succeeded();
                     self.slot.set(Some(session.clone()));

@@ -8,17 +8,17 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::Stream;
+use posthole_blocking::{Stream, connect};
+use posthole_runtime::Options;
 use tracing::debug;
 
 use super::copy::STACK;
-use super::far::{close_within, connect};
+use super::far::close_within;
 use crate::address::HostPort;
-use crate::connect::ConnectOptions;
 use crate::copy::PIECE;
 use crate::error::Error;
 use crate::intake::Intake;
-use crate::link::Failure;
+use crate::link::cannot_connect;
 use crate::preamble;
 use crate::refusal::Refusal;
 use crate::stdio::{self, end_output, input, output};
@@ -31,12 +31,13 @@ enum News {
 }
 
 pub(crate) fn run(
-    options: &ConnectOptions,
+    url: &str,
+    options: Options,
     destination: &HostPort,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let session = connect(options).map_err(Failure::into_error)?;
+    let session = connect(url, options).map_err(|e| cannot_connect(url, e).into_error())?;
     let broken = |e: &io::Error| stdio::broken(destination, e);
     let stream = Arc::new(session.open().map_err(|e| broken(&e))?);
     stream

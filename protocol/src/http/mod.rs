@@ -12,6 +12,8 @@
 mod basic;
 mod environment;
 pub mod policy;
+mod refusal;
+pub mod request;
 mod trouble;
 mod tunnel;
 mod url;
@@ -20,6 +22,7 @@ mod way;
 
 pub use basic::Credentials;
 pub use environment::{Setting, bypasses, from_environment};
+pub use refusal::{Refusal, reason};
 pub use trouble::Trouble;
 pub use url::{Proxy, Scheme, Url, UrlError};
 pub use verdict::{Verdict, verdict};

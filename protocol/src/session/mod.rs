@@ -26,6 +26,10 @@ const DATA_HEADER: usize = 1 + 8 + 8 + 8 + 4;
 /// Data is not cut into pieces smaller than this only because a bundle is nearly full.
 const CRUMB: usize = 1024;
 
+/// So many streams at least get their turn in a full bundle. With three, each one's piece is more than the quarter of
+/// the body below which the receiver copies it (§6.3.3).
+const TURNS: usize = 3;
+
 /// What a bundle may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
@@ -242,13 +246,14 @@ impl Session {
             left = left.saturating_sub(message.cost());
             messages.push(message);
         }
+        let turn = if self.config.classic { 0 } else { left / TURNS };
         while messages.len() < most && self.may_number() {
             let max = left.saturating_sub(DATA_HEADER);
             // Nothing is cut for the sake of a bundle's last bytes.
             if max < CRUMB.min(MAX_PAYLOAD) && !messages.is_empty() {
                 break;
             }
-            let Some(content) = self.streams.next_data(max, room.small) else {
+            let Some(content) = self.streams.next_data(max, room.small, turn) else {
                 break;
             };
             let message = self.outbox.number(exchange, content);

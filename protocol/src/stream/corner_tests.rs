@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::Turn;
 use super::*;
 use crate::error::ResetCode;
 use crate::event::Event;
@@ -39,7 +40,7 @@ fn carry(from: &mut Streams, to: &mut Streams) {
         offset,
         fin,
         payload,
-    }) = from.next_data(MAX_PAYLOAD, false)
+    }) = from.next_data(MAX_PAYLOAD, false, 0)
     {
         to.on_data(stream, offset, payload, fin, 0).unwrap();
     }

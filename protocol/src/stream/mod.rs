@@ -23,6 +23,7 @@ use bytes::Bytes;
 use entry::{Entry, Queue, Say};
 use recv::{RecvHalf, RecvState};
 use send::{SendHalf, SendState};
+use turns::Turn;
 
 /// Which side opened a stream, and which side we are: the lowest bit of a stream's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +72,7 @@ pub(crate) struct Streams {
     fresh: VecDeque<StreamId>,
     bulk: VecDeque<StreamId>,
     no_credit: VecDeque<StreamId>,
+    turn: Turn,
     says: VecDeque<StreamId>,
     urgent: usize,
     hellos: VecDeque<StreamId>,
@@ -107,6 +109,7 @@ impl Streams {
             fresh: VecDeque::new(),
             bulk: VecDeque::new(),
             no_credit: VecDeque::new(),
+            turn: Turn::default(),
             says: VecDeque::new(),
             urgent: 0,
             hellos: VecDeque::new(),

@@ -3,8 +3,30 @@
 use super::Streams;
 use super::entry::Queue;
 use super::send::SendState;
+use crate::id::StreamId;
 use crate::wire::{Content, Control, MAX_PAYLOAD};
 use bytes::Bytes;
+
+/// How much one stream sends before it is another's turn. Neighbouring messages of a stream are one piece to its
+/// reader, so longer turns cost both sides less; shorter ones are fairer. A turn goes on in the next bundle, lest
+/// whoever stands at a bundle's end have a longer one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Turn {
+    of: Option<StreamId>,
+    left: usize,
+}
+
+impl Turn {
+    /// A stream sends so many bytes, where a turn has `length` bytes or one message, whichever is more. Whether its
+    /// turn is over.
+    fn take(&mut self, stream: StreamId, bytes: usize, length: usize) -> bool {
+        if self.of.replace(stream) != Some(stream) || self.left == 0 {
+            self.left = length;
+        }
+        self.left = self.left.saturating_sub(bytes);
+        self.left == 0
+    }
+}
 
 impl Streams {
     /// Invariant: the first of `fresh` and of `bulk` can be sent from, if there is one.
@@ -74,8 +96,9 @@ impl Streams {
     }
 
     /// The next data message, of at most `max` bytes; its stream's bytes are numbered with it. `small`: only of
-    /// streams that had nothing to send before.
-    pub(crate) fn next_data(&mut self, max: usize, small: bool) -> Option<Content> {
+    /// streams that had nothing to send before; `turn`: how many bytes of one stream come before it is the next one's
+    /// turn, if that is more than one message.
+    pub(crate) fn next_data(&mut self, max: usize, small: bool, turn: usize) -> Option<Content> {
         while let Some(id) = self.hellos.pop_front() {
             let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.hello) else {
                 continue;
@@ -145,7 +168,15 @@ impl Streams {
             .get(&id.0)
             .is_some_and(|e| e.queue == Queue::Bulk)
         {
-            self.bulk.push_back(id);
+            let sent = match &content {
+                Some(Content::Data { payload, .. }) => payload.len(),
+                Some(Content::Control(_) | Content::Void) | None => 0,
+            };
+            if from_fresh || self.turn.take(id, sent, turn) {
+                self.bulk.push_back(id);
+            } else {
+                self.bulk.push_front(id);
+            }
             self.settle();
         }
         content

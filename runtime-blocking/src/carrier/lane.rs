@@ -4,6 +4,7 @@ use super::dial::{Dial, NoResolver};
 use super::socket::is_closed;
 use super::target::Target;
 use super::watch::{Canceller, Watch};
+use crate::block;
 use bytes::Bytes;
 use posthole_protocol::http::policy::{FIRST_PIECE, IDLE, LARGEST_ANSWER, LARGEST_HEAD, Steps};
 use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
@@ -142,7 +143,7 @@ impl Lane {
         let length = declared.map_or(FIRST_PIECE, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let mut reader = body.as_reader();
         // An answer of ours is read into one piece of just its length.
-        let mut answer = vec![0; length.min(LARGEST_ANSWER)];
+        let mut answer = block::take_filled(length.min(LARGEST_ANSWER));
         let mut filled = reader.read(&mut answer).map_err(ureq::Error::from)?;
         let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
         let first = answer.get(..filled).unwrap_or_default();
@@ -173,7 +174,7 @@ impl Lane {
             }
         }
         answer.truncate(filled);
-        Ok(answer.into())
+        Ok(block::freeze(answer))
     }
 
     #[expect(

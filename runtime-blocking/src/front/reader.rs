@@ -44,6 +44,7 @@ impl Reader {
             conn: Arc::new(conn),
             waits: Duration::ZERO,
             tick: front.limits.tick(),
+            proven: 0,
         };
         Reader {
             inlet,
@@ -109,7 +110,7 @@ impl Reader {
             }
             seen = self.buf.len();
             if seen >= self.front.limits.head {
-                return Err(Refusal::new(431, "the head is too large").into());
+                return Err(Refusal::HEAD_TOO_LARGE.into());
             }
             if seen == self.buf.capacity() {
                 self.buf.reserve_exact(self.front.limits.head - seen);
@@ -163,6 +164,8 @@ pub(super) struct Inlet {
     conn: Arc<Conn>,
     waits: Duration,
     tick: Duration,
+    /// The size of the last body that came whole: as much may be allocated for the next before any of it is here.
+    pub(super) proven: usize,
 }
 
 impl Inlet {
@@ -177,7 +180,7 @@ impl Inlet {
             match got {
                 Got::End => return Err(Fault::Gone),
                 Got::Bytes | Got::Nothing if Instant::now() > until => {
-                    return Err(Refusal::new(408, "the request came too slowly").into());
+                    return Err(Refusal::TOO_SLOW.into());
                 }
                 Got::Bytes => return Ok(()),
                 Got::Nothing => {}

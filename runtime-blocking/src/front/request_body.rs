@@ -6,6 +6,7 @@ use super::Limits;
 use super::budget::Lease;
 use super::reader::{Fault, Inlet};
 use super::reply::Refusal;
+use crate::block;
 use bytes::Bytes;
 use chunks::Chunks;
 use std::time::Instant;
@@ -30,20 +31,21 @@ pub(super) fn sized(
     }
     let pace = Pace::new(limits);
     let mut body = Vec::new();
-    grow(&mut body, length, &mut lease)?;
+    grow(&mut body, length, inlet.proven, &mut lease)?;
     body.extend_from_slice(came);
     while body.len() < length {
         if body.len() == body.capacity() {
-            grow(&mut body, length, &mut lease)?;
+            grow(&mut body, length, 0, &mut lease)?;
         }
         let until = pace.until(body.len());
         inlet.more(&mut body, until)?;
     }
+    inlet.proven = length;
     // The capacity may be larger than was asked for, and then what follows the body has been taken in too.
     if body.len() > length {
         Err(pipelined())
     } else {
-        Ok(Bytes::from(body))
+        Ok(block::freeze(body))
     }
 }
 
@@ -67,7 +69,7 @@ pub(super) fn chunked(
                 let wanted = (body.len() + data.len())
                     .max(body.capacity() * 2)
                     .min(limits.body);
-                grow(&mut body, wanted, &mut lease)?;
+                grow(&mut body, wanted, 0, &mut lease)?;
             }
             body.extend_from_slice(data);
         }
@@ -91,13 +93,23 @@ pub(super) fn chunked(
     }
 }
 
-/// Makes room for `wanted` bytes or four times what is there, whichever is less, but at least for [`FIRST`].
-fn grow(body: &mut Vec<u8>, wanted: usize, lease: &mut Lease<'_>) -> Result<(), Fault> {
-    let room = wanted.min((body.len() * 4).max(FIRST));
+/// Makes room for `wanted` bytes or four times what is there, whichever is less, but at least for [`FIRST`] and for
+/// four times what this connection has `proven` to send.
+fn grow(
+    body: &mut Vec<u8>,
+    wanted: usize,
+    proven: usize,
+    lease: &mut Lease<'_>,
+) -> Result<(), Fault> {
+    let room = wanted.min((body.len() * 4).max(FIRST).max(proven * 2));
     if !lease.raise_to(room) {
-        return Err(Refusal::new(503, "too many bodies at once").into());
+        return Err(Refusal::TOO_MANY_BODIES.into());
     }
-    body.reserve_exact(room - body.len());
+    if body.capacity() == 0 {
+        *body = block::take(room);
+    } else {
+        body.reserve_exact(room - body.len());
+    }
     Ok(())
 }
 
@@ -108,11 +120,11 @@ const FIRST: usize = 64 * 1024;
 const CODED: usize = 16 * 1024;
 
 fn too_large() -> Fault {
-    Refusal::new(413, "the body is too large").into()
+    Refusal::TOO_LARGE.into()
 }
 
 fn pipelined() -> Fault {
-    Refusal::new(400, "one request at a time").into()
+    Refusal::PIPELINED.into()
 }
 
 /// A body must keep up with [`Limits::min_rate`].
