@@ -160,12 +160,7 @@ mod tests {
     fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_session() {
         let mut attempts = Attempts::new("http://server/");
         let pauses: Vec<f32> = (0..8)
-            .map(|_| {
-                attempts
-                    .failed(Failure::passing("http://server/", &"no"))
-                    .unwrap()
-                    .as_secs_f32()
-            })
+            .map(|_| attempts.failed(no_answer()).unwrap().as_secs_f32())
             .collect();
         assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
         attempts.succeeded();
