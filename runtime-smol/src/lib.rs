@@ -10,4 +10,5 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod carrier;
 pub mod io;
