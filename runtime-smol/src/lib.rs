@@ -12,6 +12,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod carrier;
 pub mod front;
 pub mod io;
 pub mod spawn;
