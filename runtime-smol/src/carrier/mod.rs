@@ -22,4 +22,5 @@ mod watch;
 
 pub use lane::Lane;
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
-pub use target::{Target, TlsChoice};
+pub use posthole_runtime::TlsChoice;
+pub use target::Target;

@@ -2,20 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use posthole_protocol::http::{Plain, ProxyChoice, Tag, UrlError, Way, WayError as ConnectError};
+use posthole_runtime::TlsChoice;
 use std::fmt;
-use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
-
-/// Whom to believe in TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum TlsChoice {
-    /// Whom the operating system believes.
-    #[default]
-    Platform,
-    /// The authorities in this PEM file only; for instance that of a proxy that opens TLS.
-    CaFile(PathBuf),
-}
 
 /// A server and the way there. Made once, shared by its lanes.
 pub struct Target {

@@ -1,9 +1,9 @@
 //! TLS with a proxy or server.
 
 use super::socket::{Stream, TlsStream};
-use super::target::TlsChoice;
 use futures_rustls::TlsConnector;
 use posthole_protocol::http::WayError as ConnectError;
+use posthole_runtime::TlsChoice;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
