@@ -38,7 +38,7 @@ pub(super) async fn attempt(
         .handshake(line)
         .await?;
     let mut driven = Driven {
-        connection,
+        connection: Box::new(connection),
         is_over: false,
         pulse: pulse.clone(),
     };
@@ -153,7 +153,8 @@ async fn read_framed(
 
 /// hyper's side of a connection, driven by who waits for something of it.
 struct Driven {
-    connection: Connection<Line, Whole>,
+    /// Boxed, as it would otherwise make every future of an exchange large.
+    connection: Box<Connection<Line, Whole>>,
     is_over: bool,
     pulse: Arc<Pulse>,
 }
