@@ -1,58 +1,10 @@
 //! A lane against servers and boxes that follow a script.
-#![allow(clippy::unwrap_used)]
 
-mod script;
-
-use bytes::Bytes;
-use posthole_blocking::carrier::{Lane, Plain, ProxyChoice, Target, TlsChoice};
+use super::{LONG, TAG, chain, direct, lane, noise, through};
+use crate::carrier::{Plain, ProxyChoice, Target, TlsChoice};
+use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
-use posthole_protocol::http::Tag;
-use posthole_protocol::wire::Chain;
-use script::{Script, answer, ours};
 use std::io::Write;
-use std::sync::Arc;
-use std::time::Duration;
-
-const TAG: Tag = Tag::from_bytes([0xab; 8]);
-const LONG: Duration = Duration::from_secs(60);
-
-fn chain(body: &[u8]) -> Chain {
-    // In pieces of several sizes, an empty one among them.
-    let mut parts: Vec<Bytes> = body
-        .chunks(body.len() / 3 + 1)
-        .map(Bytes::copy_from_slice)
-        .collect();
-    parts.insert(0, Bytes::new());
-    parts.into_iter().collect()
-}
-
-fn direct(url: &str) -> Target {
-    Target::new(url, TAG, ProxyChoice::None, TlsChoice::Platform).unwrap()
-}
-
-fn through(url: &str, proxy: &str) -> Target {
-    Target::new(
-        url,
-        TAG,
-        ProxyChoice::Url(proxy.to_owned()),
-        TlsChoice::Platform,
-    )
-    .unwrap()
-}
-
-fn lane(target: Target) -> Lane {
-    Lane::new(Arc::new(target))
-}
-
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1u32;
-    std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    })
-    .take(length)
-    .collect()
-}
 
 #[test]
 fn the_request_on_the_wire() {
@@ -500,7 +452,8 @@ fn progress_is_told_both_ways() {
     let mut calls = 0;
     lane.exchange(0, &chain(&noise(1_000_000)), LONG, &mut || calls += 1)
         .unwrap();
-    assert!((12..2000).contains(&calls), "{calls}");
+    // Each way at least once, and the answer's beginning; how much more depends on how much a system call takes.
+    assert!((3..2000).contains(&calls), "{calls}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) async fn attempt(
         .handshake(line)
         .await?;
     let mut driven = Driven {
-        connection,
+        connection: Box::new(connection),
         is_over: false,
         pulse: pulse.clone(),
     };
@@ -89,21 +89,14 @@ fn is_kept(head: &response::Parts) -> bool {
 /// Reads a body of known length; the connection comes back if nothing came after it.
 async fn read_bare(
     driven: Driven,
-    mut body: Incoming,
+    body: Incoming,
     length: u64,
     judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
 ) -> Result<(Bytes, Option<Line>), Broken> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let mut answer = Vec::with_capacity(length.min(LARGEST_ANSWER));
-    let parts = driven.connection.into_parts();
-    let mut line = parts.io;
-    // What hyper has read: first what it has taken for the body already, then the rest of its memory.
-    let mut cx = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
-        answer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-    }
-    answer.extend_from_slice(&parts.read_buf);
+    let mut line = driven.take_back(body, &mut answer);
     if answer.is_empty() && length > 0 {
         read_more(&mut line, &mut answer).await?;
     }
@@ -160,12 +153,25 @@ async fn read_framed(
 
 /// hyper's side of a connection, driven by who waits for something of it.
 struct Driven {
-    connection: Connection<Line, Whole>,
+    /// Boxed, as it would otherwise make every future of an exchange large.
+    connection: Box<Connection<Line, Whole>>,
     is_over: bool,
     pulse: Arc<Pulse>,
 }
 
 impl Driven {
+    /// Takes the connection back, and what hyper has read beyond the head.
+    fn take_back(self, mut body: Incoming, read: &mut Vec<u8>) -> Line {
+        let parts = self.connection.into_parts();
+        // First what hyper has taken for the body already, then the rest of its memory. Nothing else comes any more.
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
+            read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+        read.extend_from_slice(&parts.read_buf);
+        parts.io
+    }
+
     fn poll_for<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,6 +1,6 @@
 //! One connection, one exchange at a time.
 
-use super::attempt::{Whole, attempt};
+use super::attempt::{Broken, Whole, attempt};
 use super::dial::dial;
 use super::socket::Line;
 use super::target::Target;
@@ -69,32 +69,31 @@ impl Lane {
         patience: Duration,
         progress: &mut (dyn FnMut() + Send),
     ) -> Result<Bytes, Trouble> {
-        let idle = self.idle.take().filter(Idle::is_usable);
+        let mut idle = self.idle.take().filter(Idle::is_usable);
         let (target, pulse) = (self.target.clone(), self.pulse.clone());
         let way = &target.way;
-        let (uri, headers) = (&self.uri, &self.headers);
         let mut watch = Watch::new(&pulse, &mut self.alarm, patience, progress);
         let mut has_sent = false;
-        let result = 'carried: {
-            if let Some(Idle { line, .. }) = idle {
-                pulse.begin();
-                let request = request(uri, headers, body, &pulse);
-                match attempt(way, line, exchange, request, &mut watch).await {
-                    Err(broken) if broken.is_closed() && goes_again(true, pulse.heard.is_set()) => {
-                        has_sent = pulse.sent.is_set();
-                    }
-                    result => break 'carried result,
-                }
-            }
+        let result = loop {
             pulse.begin();
-            match dial(&target, &mut watch).await {
-                Ok(line) => {
-                    let request = request(uri, headers, body, &pulse);
-                    attempt(way, line, exchange, request, &mut watch).await
-                }
-                Err(trouble) if has_sent => Err(trouble.after_a_stale_connection().into()),
-                Err(trouble) => Err(trouble.into()),
+            let was_used = idle.is_some();
+            let line = match idle.take() {
+                Some(idle) => Ok(idle.line),
+                // Boxed, as it is seldom done and large.
+                None => Box::pin(dial(&target, &mut watch)).await,
+            };
+            let line = match line {
+                Ok(line) => line,
+                Err(trouble) if has_sent => return Err(trouble.after_a_stale_connection()),
+                Err(trouble) => return Err(trouble),
+            };
+            let request = request(&self.uri, &self.headers, body, &pulse);
+            let result = attempt(way, line, exchange, request, &mut watch).await;
+            let is_closed = result.as_ref().is_err_and(Broken::is_closed);
+            if !is_closed || !goes_again(was_used, pulse.heard.is_set()) {
+                break result;
             }
+            has_sent = pulse.sent.is_set();
         };
         let reached = has_sent || pulse.sent.is_set();
         let (answer, line) = result.map_err(|broken| broken.explain(way, reached, patience))?;

@@ -1,0 +1,133 @@
+//! A lane against servers and boxes that follow a script: the cases of every runtime, and cancels from other threads.
+#![allow(clippy::unwrap_used)]
+
+mod lane_cases;
+mod script;
+
+use lane_cases::{HUGE, LONG, direct, lane, zeros};
+use posthole_blocking::carrier;
+use posthole_protocol::Failure;
+use script::{Script, ours};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+
+#[test]
+fn a_cancel_wakes_who_reads_and_who_writes() {
+    for size in [10, HUGE] {
+        let (arrived, has_arrived) = mpsc::channel();
+        let (done, is_done) = mpsc::channel();
+        let server = Script::new(move |mut visit| {
+            let number = visit.number as u64;
+            if number == 0 {
+                visit.head().unwrap();
+                arrived.send(()).unwrap();
+                // Reads no further until the lane has given up.
+                is_done.recv().unwrap();
+            } else {
+                visit.request().unwrap();
+                visit.stream.write_all(&ours(9, b"\xf8")).unwrap();
+            }
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        let canceller = lane.canceller();
+        let other = std::thread::spawn(move || {
+            has_arrived.recv().unwrap();
+            canceller.cancel(7);
+            canceller.cancel(8);
+            canceller
+        });
+        let trouble = lane
+            .exchange(8, &zeros(size), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(
+            (trouble.failure, trouble.reached),
+            (Failure::Cut, true),
+            "{}",
+            trouble.says
+        );
+        assert!(trouble.says.contains("given up"), "{}", trouble.says);
+        done.send(()).unwrap();
+        other.join().unwrap().cancel(8);
+        lane.exchange(9, &zeros(1), LONG, &mut || {}).unwrap();
+        server.join();
+    }
+}
+
+/// Whenever a cancel comes, the call ends, in an answer or an error, and the lane is good for another exchange.
+#[test]
+fn cancels_at_any_moment() {
+    const EXCHANGES: u64 = 20_000;
+    const CANCELS: u64 = 200;
+    let server = Script::new(|mut visit| {
+        while let Some(request) = visit.request() {
+            let answer = ours(request.body.len() as u64, &[0xf8; 5000]);
+            if visit.stream.write_all(&answer).is_err() {
+                break;
+            }
+        }
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    let canceller = lane.canceller();
+    let now = Arc::new(AtomicU64::new(0));
+    let other = {
+        let now = now.clone();
+        std::thread::spawn(move || {
+            let mut moment = 0u64;
+            while now.load(Ordering::Relaxed) != u64::MAX {
+                moment = moment
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                for _ in 0..moment >> 53 {
+                    std::hint::spin_loop();
+                }
+                canceller.cancel(now.load(Ordering::Relaxed));
+            }
+        })
+    };
+    let mut cancelled = 0;
+    for exchange in 0..EXCHANGES {
+        now.store(exchange, Ordering::Relaxed);
+        match lane.exchange(exchange, &zeros(exchange as usize), LONG, &mut || {}) {
+            Ok(answer) => assert_eq!(answer.len(), 5000),
+            Err(trouble) => {
+                assert!(trouble.says.contains("given up"), "{}", trouble.says);
+                cancelled += 1;
+            }
+        }
+        if cancelled == CANCELS {
+            break;
+        }
+    }
+    now.store(u64::MAX, Ordering::Relaxed);
+    other.join().unwrap();
+    lane.exchange(7, &zeros(7), LONG, &mut || {}).unwrap();
+    drop(lane);
+    server.join();
+    assert!(cancelled > 0);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_cancel_wakes_a_handshake() {
+    let (arrived, has_arrived) = mpsc::channel();
+    let server = Script::new(move |mut visit: script::Visit| {
+        visit.stream.read_exact(&mut [0; 1]).unwrap();
+        arrived.send(()).unwrap();
+        let _ = visit.stream.read_to_end(&mut Vec::new());
+    });
+    let mut lane = lane_cases::tls::secure(
+        &server.url("/").replace("http:", "https:"),
+        carrier::ProxyChoice::None,
+        "ca.pem",
+    );
+    let canceller = lane.canceller();
+    let other = std::thread::spawn(move || {
+        has_arrived.recv().unwrap();
+        canceller.cancel(3);
+    });
+    let trouble = lane.exchange(3, &zeros(1), LONG, &mut || {}).unwrap_err();
+    assert!(trouble.says.contains("given up"), "{}", trouble.says);
+    other.join().unwrap();
+    server.join();
+}
