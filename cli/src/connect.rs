@@ -19,7 +19,7 @@ use crate::refusal::{Refusal, refusal_in};
 use crate::runtime::Runtime;
 use crate::serve::stop;
 use crate::stop::Stop;
-use crate::threads;
+use crate::{tasks, threads};
 
 /// How long a new connection waits for a session, if there is none just now.
 pub(crate) const NO_SESSION: Duration = Duration::from_secs(30);
@@ -38,6 +38,7 @@ pub struct Client {
 #[derive(Debug)]
 enum On {
     Threads(threads::connect::Client),
+    Tasks(tasks::connect::Client),
 }
 
 impl Client {
@@ -62,6 +63,7 @@ impl Client {
             Runtime::Blocking => {
                 On::Threads(threads::connect::Client::start(url, options, ports, stop)?)
             }
+            Runtime::Smol => On::Tasks(tasks::connect::Client::start(url, options, ports, stop)?),
         };
         Ok(Client { on, ready })
     }
@@ -75,6 +77,7 @@ impl Client {
     pub fn stats(&self) -> Option<Stats> {
         match &self.on {
             On::Threads(client) => client.stats(),
+            On::Tasks(client) => client.stats(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Client {
     pub fn stop(self, grace: Duration) {
         match self.on {
             On::Threads(client) => stop(client.live(), grace, |left| client.close(left)),
+            On::Tasks(client) => stop(client.live(), grace, |left| client.close(left)),
         }
     }
 }

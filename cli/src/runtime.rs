@@ -8,16 +8,19 @@ pub enum Runtime {
     /// Threads, two for every connection
     #[default]
     Blocking,
+    /// Tasks on smol, on as many threads as SMOL_THREADS says
+    Smol,
 }
 
 impl Runtime {
     /// Every one of them.
-    pub const ALL: &[Runtime] = &[Runtime::Blocking];
+    pub const ALL: &[Runtime] = &[Runtime::Blocking, Runtime::Smol];
 
     /// As it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Runtime::Blocking => "blocking",
+            Runtime::Smol => "smol",
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::live::Live;
 use crate::preamble::PreambleError;
 use crate::refusal::Refusal;
 use crate::runtime::Runtime;
-use crate::threads;
+use crate::{tasks, threads};
 
 /// How long a new stream may take to say where it wants to go.
 pub(crate) const PREAMBLE: Duration = Duration::from_secs(30);
@@ -75,6 +75,7 @@ pub struct Server(On);
 #[derive(Debug)]
 enum On {
     Threads(threads::serve::Server),
+    Tasks(tasks::serve::Server),
 }
 
 impl Server {
@@ -91,6 +92,7 @@ impl Server {
         }
         Ok(Server(match runtime {
             Runtime::Blocking => On::Threads(threads::serve::Server::start(options)?),
+            Runtime::Smol => On::Tasks(tasks::serve::Server::start(options)?),
         }))
     }
 
@@ -98,6 +100,7 @@ impl Server {
     pub fn addr(&self) -> SocketAddr {
         match &self.0 {
             On::Threads(server) => server.addr(),
+            On::Tasks(server) => server.addr(),
         }
     }
 
@@ -106,6 +109,7 @@ impl Server {
     pub fn stop(self, grace: Duration) {
         match self.0 {
             On::Threads(server) => stop(server.live(), grace, |left| server.close(left)),
+            On::Tasks(server) => stop(server.live(), grace, |left| server.close(left)),
         }
     }
 }

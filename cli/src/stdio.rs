@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::refusal::refusal_in;
 use crate::runtime::Runtime;
 use crate::stop::Stop;
-use crate::threads;
+use crate::{tasks, threads};
 
 /// Carries standard input to the destination and what it says to standard output, until both have ended.
 ///
@@ -29,6 +29,7 @@ pub fn run(
 ) -> Result<(), Error> {
     match runtime {
         Runtime::Blocking => threads::stdio::run(url, options, destination, grace, stop),
+        Runtime::Smol => tasks::stdio::run(url, options, destination, grace, stop),
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use posthole_blocking::carrier::ProxyChoice;
-use posthole_blocking::{ConnectError, Options, Session, connect};
+use posthole_protocol::http::ProxyChoice;
+use posthole_runtime::{ConnectError, Options};
 
 use crate::error::Error;
 use crate::log::say;
@@ -23,38 +23,71 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) fn run(url: &str, count: usize, runtime: Runtime) -> Result<(), Error> {
     match runtime {
         Runtime::Blocking => on_threads(url, count),
+        Runtime::Smol => in_tasks(url, count),
     }
 }
 
 fn on_threads(url: &str, count: usize) -> Result<(), Error> {
-    let options = || {
-        Options::new()
-            .proxy(ProxyChoice::None)
-            .connect_timeout(PATIENCE)
+    let sessions = Mutex::new(Vec::new());
+    let open = || {
+        let session = posthole_blocking::connect(url, options()).map_err(failed)?;
+        let mut sessions = sessions.lock().unwrap_or_else(|e| e.into_inner());
+        sessions.push(session);
+        Ok(())
     };
-    let failed = |e: ConnectError| Error::failed(format!("can't open a session: {e}"));
-    let first = connect(url, options()).map_err(failed)?;
+    open()?;
     wait_to_go_on()?;
-    let sessions: Mutex<Vec<Session>> = Mutex::new(vec![first]);
     let begun = AtomicUsize::new(1);
-    let results = thread::scope(|scope| {
-        let open = || {
-            while begun.fetch_add(1, Ordering::Relaxed) < count {
-                let session = connect(url, options())?;
-                let mut sessions = sessions.lock().unwrap_or_else(|e| e.into_inner());
-                sessions.push(session);
+    let open_all = || {
+        while begun.fetch_add(1, Ordering::Relaxed) < count {
+            open()?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let openers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(open_all)).collect();
+        let panicked = |_| Err(Error::failed("a thread that opened sessions panicked"));
+        let mut results = openers
+            .into_iter()
+            .map(|o| o.join().unwrap_or_else(panicked));
+        results.try_for_each(|result| result)
+    })?;
+    rest(count)
+}
+
+fn in_tasks(url: &str, count: usize) -> Result<(), Error> {
+    let mut sessions =
+        vec![smol::block_on(posthole_smol::connect(url, options())).map_err(failed)?];
+    wait_to_go_on()?;
+    let open_share = |first: usize| {
+        let url = url.to_owned();
+        smol::spawn(async move {
+            let mut sessions = Vec::new();
+            for _ in (first..count).step_by(AT_ONCE) {
+                sessions.push(
+                    posthole_smol::connect(&url, options())
+                        .await
+                        .map_err(failed)?,
+                );
             }
-            Ok(())
-        };
-        let openers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(open)).collect();
-        openers.into_iter().map(|o| o.join()).collect::<Vec<_>>()
-    });
-    for result in results {
-        result
-            .map_err(|_| Error::failed("a thread that opened sessions panicked"))?
-            .map_err(failed)?;
+            Ok::<_, Error>(sessions)
+        })
+    };
+    let openers: Vec<_> = (1..=AT_ONCE).map(open_share).collect();
+    for opener in openers {
+        sessions.extend(smol::block_on(opener)?);
     }
     rest(count)
+}
+
+fn options() -> Options {
+    Options::new()
+        .proxy(ProxyChoice::None)
+        .connect_timeout(PATIENCE)
+}
+
+fn failed(error: ConnectError) -> Error {
+    Error::failed(format!("can't open a session: {error}"))
 }
 
 fn wait_to_go_on() -> Result<(), Error> {

@@ -98,9 +98,7 @@ async fn carry(socket: Async<TcpStream>, shared: Arc<Shared>, place: Place) {
     let stream = stream.await;
     drop(session);
     match stream {
-        Ok(stream) => shared
-            .port
-            .carried(early, &join(socket, &stream).await),
+        Ok(stream) => shared.port.carried(early, &join(socket, &stream).await),
         Err(e) => shared.port.not_opened(&e),
     }
     drop(place);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthole_smol::{Session, connect};
 use posthole_runtime::Options;
+use posthole_smol::{Session, connect};
 use smol::{Timer, future};
 
 use super::far::close_within;

@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_smol::{Stream, connect};
 use posthole_runtime::Options;
+use posthole_smol::{Stream, connect};
 use smol::{Timer, future, unblock};
 use tracing::debug;
 

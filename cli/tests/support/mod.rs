@@ -49,7 +49,7 @@ impl On {
 macro_rules! on_each_runtime {
     ($($test:ident)*) => {
         $crate::on_runtimes!(blocking: "blocking", "blocking"; $($test)*);
-        // $crate::on_runtimes!(smol: "smol", "smol"; $($test)*);
+        $crate::on_runtimes!(smol: "smol", "smol"; $($test)*);
     };
 }
 
@@ -58,8 +58,8 @@ macro_rules! on_each_runtime {
 macro_rules! on_each_pair {
     ($($test:ident)*) => {
         $crate::on_each_runtime!($($test)*);
-        // $crate::on_runtimes!(smol_to_blocking: "smol", "blocking"; $($test)*);
-        // $crate::on_runtimes!(blocking_to_smol: "blocking", "smol"; $($test)*);
+        $crate::on_runtimes!(smol_to_blocking: "smol", "blocking"; $($test)*);
+        $crate::on_runtimes!(blocking_to_smol: "blocking", "smol"; $($test)*);
     };
 }
 
