@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
-use posthole_blocking::Options;
-use posthole_blocking::carrier::{Plain, ProxyChoice, TlsChoice};
+use posthole_protocol::http::{Plain, ProxyChoice};
+use posthole_runtime::{Options, TlsChoice};
 
 use crate::address::HostPort;
 use crate::allow::Pattern;
+use crate::bench::{Load, Part, System};
 use crate::forward::Forward;
+use crate::runtime::Runtime;
 use crate::units::{parse_duration, parse_percent, parse_size};
 
 /// TCP connections through networks that let only HTTP out.
@@ -55,14 +57,17 @@ Examples:
   `posthole COMMAND --help` explains each command. Sizes are written like 64MiB, times like 500ms, 5s, 2m.";
 
 /// The commands.
+// A comment here would take the place of the longer one at the arguments.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Connect clients' streams to the destinations that are allowed
     Serve(Serve),
-    /// Forward local ports through a server, like ssh -L
     Connect(Connect),
-    /// Carry a file through a hostile proxy, all on this machine
     Demo(Demo),
+    Bench(Bench),
+    /// What `bench` starts
+    #[command(subcommand, hide = true)]
+    BenchPart(Part),
 }
 
 /// Connect clients' streams to the destinations that are allowed.
@@ -98,17 +103,24 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
 
-    /// How many clients' sessions to keep at once; each takes a thread
+    /// How many clients' sessions to keep at once
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max_sessions: usize,
 
-    /// How many connections to carry at once; each takes two threads
+    /// How many connections to carry at once
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max_connections: usize,
 
     /// How long connections may finish after an interrupt
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
+    /// What it runs on
+    #[arg(long, value_enum, default_value_t)]
+    pub runtime: Runtime,
+
+    /// End with standard input, which the process that started this one holds
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
 }
 
 /// Forward local ports through a server, like ssh -L.
@@ -167,6 +179,13 @@ pub struct Connect {
     /// How long connections may finish after an interrupt
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
+    /// What it runs on
+    #[arg(long, value_enum, default_value_t)]
+    pub runtime: Runtime,
+
+    /// End with standard input, which the process that started this one holds
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
 }
 
 impl Connect {
@@ -216,6 +235,66 @@ pub struct Demo {
     /// When to give up
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub limit: Duration,
+
+    /// What server and client run on
+    #[arg(long, value_enum, default_value_t)]
+    pub runtime: Runtime,
+}
+
+/// Measure speed, cost and memory beside plain relays, all on this machine.
+///
+/// Each measurement starts processes of its own: the far end of the load, and a server and a client before it, or two
+/// plain relays that do nothing but pass bytes on. Every round runs all tests on all systems, in a random order.
+/// Compare ratios, not absolute figures. Exits with 1 if a byte was wrong or a measurement failed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  posthole bench
+  posthole bench --tests up,down,ping --rounds 9
+  posthole bench --tests down --rtt 50ms --seconds 5
+  posthole bench --tests idle-sessions --idle 10000 --json idle.json")]
+pub struct Bench {
+    /// Which tests; all without this
+    #[arg(long, value_name = "TEST,…", value_enum, value_delimiter = ',')]
+    pub tests: Vec<Load>,
+
+    /// How often each measurement is made; those of memory at most twice
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+
+    /// How long one takes, beside starting and ending
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    pub seconds: Duration,
+
+    /// What to measure beside the relays: runtimes, or CLIENT/SERVER
+    ///
+    /// Without this, every runtime at both ends. `relay` measures the relays a second time: how far its ratios are
+    /// from 1 is the noise.
+    #[arg(long, value_name = "RUNTIME,…", value_delimiter = ',')]
+    pub runtimes: Vec<System>,
+
+    /// How many connections or sessions rest in the tests of memory
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = parse_idle)]
+    pub idle: usize,
+
+    /// For how long these rest before they are measured; what is kept for use again is given back after 4 s
+    #[arg(long, value_name = "TIME", default_value = "6s", value_parser = parse_duration)]
+    pub rest: Duration,
+
+    /// How long the way between client and server takes, there and back
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub rtt: Option<Duration>,
+
+    /// Write every sample to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+fn parse_idle(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=50_000) => Ok(number),
+        _ => Err("a number from 1 to 50000 is wanted".to_owned()),
+    }
 }
 
 fn parse_path(text: &str) -> Result<String, String> {
@@ -264,6 +343,8 @@ mod tests {
             "posthole connect http://s/ --stdio h:22 --proxy http://p:3128 --proxy-connect --ca /x.pem -vv",
             "posthole demo",
             "posthole demo --size 1MiB --faults 20 --seed 3",
+            "posthole bench --tests up,ping-busy --runtimes blocking,blocking/blocking,relay --rtt 20ms --rounds 3",
+            "posthole bench-part relay 127.0.0.1:1",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
@@ -280,6 +361,11 @@ mod tests {
             "posthole connect http://s/ -L 1:h:22 --stdio h:22",
             "posthole demo --faults 101",
             "posthole demo -v -q",
+            "posthole bench --rounds 0",
+            "posthole bench --idle 0",
+            "posthole bench --tests sideways",
+            "posthole bench --runtimes threads",
+            "posthole serve --allow a:1 --runtime threads",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -1,38 +1,44 @@
-//! `posthole connect … -L …`: local ports that lead to destinations at the server's side.
+//! `posthole connect … -L …`: local ports that lead to destinations at the server's side. What is decided and said on
+//! the way, and nothing of how it is waited for, which [`threads`] and [`tasks`] do in their own way.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::Options;
+use posthole_runtime::{Options, Stats};
 use tracing::{debug, warn};
 
 use crate::address::HostPort;
-use crate::copy::{self, STACK, Side};
+use crate::copy::{self, Broken, Carried, Side};
 use crate::error::Error;
-use crate::far::refusal_in;
 use crate::forward::Forward;
-use crate::link::Link;
-use crate::live::{Live, Place};
 use crate::preamble;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, refusal_in};
+use crate::runtime::Runtime;
+use crate::serve::stop;
 use crate::stop::Stop;
+use crate::{tasks, threads};
 
 /// How long a new connection waits for a session, if there is none just now.
-const NO_SESSION: Duration = Duration::from_secs(30);
-/// At least this long for the session's own goodbye, when connections have used the grace up.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const NO_SESSION: Duration = Duration::from_secs(30);
+/// How long to wait after an accept that failed: most likely no descriptor is left, and connections must end first.
+pub(crate) const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 /// Connections at once. There is no reason to be strict with oneself; this is where threads become a burden.
-const CONNECTIONS: usize = 10_000;
+pub(crate) const CONNECTIONS: usize = 10_000;
 
 /// Running forwards over one session.
 #[derive(Debug)]
 pub struct Client {
-    link: Arc<Link>,
-    live: Arc<Live>,
+    on: On,
     ready: Vec<(SocketAddr, HostPort)>,
+}
+
+#[derive(Debug)]
+enum On {
+    Threads(threads::connect::Client),
+    Tasks(tasks::connect::Client),
 }
 
 impl Client {
@@ -41,36 +47,25 @@ impl Client {
     /// # Errors
     /// A port can't be listened on, or the system gives no thread.
     pub fn start(
+        runtime: Runtime,
         url: &str,
         options: Options,
         forwards: &[Forward],
         stop: Stop,
     ) -> Result<Client, Error> {
-        let mut listeners = Vec::new();
-        for forward in forwards {
-            let failed = |e| Error::failed(format!("can't listen on {}: {e}", forward.listen()));
-            let listener = TcpListener::bind(forward.listen()).map_err(failed)?;
-            let addr = listener.local_addr().map_err(failed)?;
-            listeners.push((listener, addr, forward.destination.clone()));
-        }
-        let link = Link::start(url, options, stop)?;
-        let live = Live::new(CONNECTIONS);
-        let mut ready = Vec::new();
-        for (listener, addr, destination) in listeners {
-            ready.push((addr, destination.clone()));
-            let port = Arc::new(Port {
-                addr,
-                destination,
-                link: Arc::clone(&link),
-                live: Arc::clone(&live),
-            });
-            thread::Builder::new()
-                .name(format!("port {}", addr.port()))
-                .stack_size(STACK)
-                .spawn(move || accept(&listener, &port))
-                .map_err(|e| Error::failed(format!("no thread for {addr}: {e}")))?;
-        }
-        Ok(Client { link, live, ready })
+        let ports: Result<Vec<_>, Error> = forwards.iter().map(listen).collect();
+        let ports = ports?;
+        let ready = ports
+            .iter()
+            .map(|(_, port)| (port.addr, port.destination.clone()))
+            .collect();
+        let on = match runtime {
+            Runtime::Blocking => {
+                On::Threads(threads::connect::Client::start(url, options, ports, stop)?)
+            }
+            Runtime::Smol => On::Tasks(tasks::connect::Client::start(url, options, ports, stop)?),
+        };
+        Ok(Client { on, ready })
     }
 
     /// What is forwarded: local address (with port 0, what that became) and destination.
@@ -78,99 +73,82 @@ impl Client {
         &self.ready
     }
 
-    /// The session's keeper.
-    pub fn link(&self) -> &Link {
-        &self.link
+    /// What the session that is there has done so far; none is there while the server can't be reached.
+    pub fn stats(&self) -> Option<Stats> {
+        match &self.on {
+            On::Threads(client) => client.stats(),
+            On::Tasks(client) => client.stats(),
+        }
     }
 
     /// Takes no further connections, lets those there are finish for this long, and ends the session. What is cut off
     /// then is a reset to both its ends.
     pub fn stop(self, grace: Duration) {
-        let began = std::time::Instant::now();
-        let left = self.live.finish(grace);
-        if left > 0 {
-            warn!(
-                "cutting off {left} connections that did not finish within {} s",
-                grace.as_secs_f32()
-            );
-        }
-        self.link
-            .close(grace.saturating_sub(began.elapsed()).max(GOODBYE));
-        self.live.finish(GOODBYE);
-    }
-}
-
-#[derive(Debug)]
-struct Port {
-    addr: SocketAddr,
-    destination: HostPort,
-    link: Arc<Link>,
-    live: Arc<Live>,
-}
-
-fn accept(listener: &TcpListener, port: &Arc<Port>) {
-    loop {
-        let socket = match listener.accept() {
-            Ok((socket, _)) => socket,
-            Err(e) => {
-                // Most likely no descriptor is left: time for connections to end, and no line per attempt.
-                debug!("{}: can't accept: {e}", port.addr);
-                thread::sleep(Duration::from_millis(100));
-                continue;
-            }
-        };
-        // Whatever comes of it, it is a reset if it does not end well.
-        if copy::prepare(&socket).is_err() {
-            continue;
-        }
-        let Some(place) = port.live.enter() else {
-            continue;
-        };
-        let carried = Arc::clone(port);
-        let thread = thread::Builder::new()
-            .name("up".into())
-            .stack_size(STACK)
-            .spawn(move || carry(socket, &carried, place));
-        if let Err(e) = thread {
-            warn!("{}: no thread for a connection: {e}", port.addr);
+        match self.on {
+            On::Threads(client) => stop(client.live(), grace, |left| client.close(left)),
+            On::Tasks(client) => stop(client.live(), grace, |left| client.close(left)),
         }
     }
 }
 
-fn carry(socket: TcpStream, port: &Port, place: Place) {
-    let Port {
-        addr, destination, ..
-    } = port;
-    let Some(session) = port.link.session(NO_SESSION) else {
-        return warn!("{addr}: a connection to {destination} refused: the server can't be reached");
-    };
-    // The destination's name leaves at once, nothing is waited for; with it goes what the application has said by now.
-    let mut first = preamble::encode(destination);
-    let preamble = first.len();
-    copy::read_early(&socket, &mut first);
-    let early = (first.len() - preamble) as u64;
-    let stream = session.open().and_then(|stream| {
-        stream.write_bytes(Bytes::from(first))?;
-        Ok(stream)
-    });
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(e) => return warn!("{addr}: a connection to {destination} refused: {e}"),
-    };
-    drop(session);
-    match copy::join(socket, &stream) {
-        Ok(carried) => debug!(
-            "{addr}: {destination}: ended, {} bytes up, {} down",
-            early + carried.up,
-            carried.down
-        ),
-        Err(broken) => match refusal_in(&broken.error) {
-            Some(why) if broken.side == Side::Stream && why.is_refusal() => {
-                warn!("{addr}: {destination}: {why}")
-            }
-            Some(_) => debug!("{addr}: {destination}: {}", Refusal::Reset),
-            None => debug!("{addr}: {destination}: reset: {}", broken.error),
-        },
+fn listen(forward: &Forward) -> Result<(TcpListener, Port), Error> {
+    let failed = |e| Error::failed(format!("can't listen on {}: {e}", forward.listen()));
+    let listener = TcpListener::bind(forward.listen()).map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    let destination = forward.destination.clone();
+    Ok((listener, Port { addr, destination }))
+}
+
+/// One forward, and what the log says of its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) addr: SocketAddr,
+    pub(crate) destination: HostPort,
+}
+
+impl Port {
+    /// What a connection says first: the destination's name leaves at once, nothing is waited for; with it goes what
+    /// the application has said by now, of which the second value is the length.
+    pub(crate) fn first(&self, socket: impl AsFd) -> (Bytes, u64) {
+        let mut first = preamble::encode(&self.destination);
+        let preamble = first.len();
+        copy::read_early(socket, &mut first);
+        let early = (first.len() - preamble) as u64;
+        (Bytes::from(first), early)
     }
-    drop(place);
+
+    /// An accept failed. No line per attempt: there may be many.
+    pub(crate) fn not_accepted(&self, error: &io::Error) {
+        debug!("{}: can't accept: {error}", self.addr);
+    }
+
+    /// A connection came while there was no session for too long.
+    pub(crate) fn no_session(&self) {
+        let Port { addr, destination } = self;
+        warn!("{addr}: a connection to {destination} refused: the server can't be reached");
+    }
+
+    /// The session gave a connection no stream.
+    pub(crate) fn not_opened(&self, error: &io::Error) {
+        let Port { addr, destination } = self;
+        warn!("{addr}: a connection to {destination} refused: {error}");
+    }
+
+    pub(crate) fn carried(&self, early: u64, result: &Result<Carried, Broken>) {
+        let Port { addr, destination } = self;
+        match result {
+            Ok(carried) => debug!(
+                "{addr}: {destination}: ended, {} bytes up, {} down",
+                early + carried.up,
+                carried.down
+            ),
+            Err(broken) => match refusal_in(&broken.error) {
+                Some(why) if broken.side == Side::Stream && why.is_refusal() => {
+                    warn!("{addr}: {destination}: {why}")
+                }
+                Some(_) => debug!("{addr}: {destination}: {}", Refusal::Reset),
+                None => debug!("{addr}: {destination}: reset: {}", broken.error),
+            },
+        }
+    }
 }

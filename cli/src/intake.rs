@@ -33,6 +33,8 @@ struct Bulk {
     /// Empty between reads.
     block: Vec<u8>,
     size: usize,
+    /// What the last read came to.
+    last: usize,
 }
 
 impl Intake {
@@ -46,7 +48,10 @@ impl Intake {
     /// An empty buffer with spare capacity.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         match &mut self.bulk {
-            None => &mut self.small,
+            None => {
+                self.small.reserve(SMALL);
+                &mut self.small
+            }
             Some(bulk) => {
                 if bulk.block.capacity() < bulk.size {
                     bulk.block = block::take(bulk.size);
@@ -58,17 +63,19 @@ impl Intake {
 
     /// What was read into the buffer.
     pub(crate) fn take(&mut self) -> Bytes {
-        let Some(Bulk { block, size }) = &mut self.bulk else {
+        let Some(Bulk { block, size, last }) = &mut self.bulk else {
             let bytes = Bytes::copy_from_slice(&self.small);
             self.small.clear();
             if bytes.len() == SMALL {
                 self.bulk = Some(Bulk {
                     block: Vec::new(),
                     size: FIRST,
+                    last: 0,
                 });
             }
             return bytes;
         };
+        *last = block.len();
         if block.len() == block.capacity() {
             *size = (*size * 2).min(LARGEST);
         }
@@ -79,6 +86,21 @@ impl Intake {
             bytes
         } else {
             block::freeze(std::mem::take(block))
+        }
+    }
+
+    /// Nothing is there just now: gives all memory back, for a reader that waits with none. The next block is as large
+    /// as this one, or smaller if it was far too large.
+    pub(crate) fn pause(&mut self) {
+        self.small = Vec::new();
+        if let Some(bulk) = &mut self.bulk {
+            drop(block::freeze(std::mem::take(&mut bulk.block)));
+            if bulk.last < bulk.size / 4 {
+                bulk.size /= 2;
+            }
+            if bulk.size < FIRST {
+                self.bulk = None;
+            }
         }
     }
 
@@ -233,6 +255,32 @@ mod tests {
         let large = read(&mut intake, &mut source).unwrap();
         assert_eq!((small.len(), large.len()), (FIRST / 2 - 1, FIRST / 2));
         assert_eq!(large.as_ptr(), at);
+    }
+
+    #[test]
+    fn who_pauses_holds_nothing_and_goes_on_as_large_as_it_was_if_that_was_needed() {
+        let mut intake = Intake::new();
+        let fill = |intake: &mut Intake, most: usize| {
+            let room = intake.room();
+            let n = room.capacity().min(most);
+            room.resize(n, 7);
+            intake.take().len()
+        };
+        let sizes: Vec<usize> = (0..4).map(|_| fill(&mut intake, usize::MAX)).collect();
+        assert_eq!(sizes, [SMALL, FIRST, 2 * FIRST, 4 * FIRST]);
+        intake.pause();
+        assert_eq!(intake.small.capacity(), 0);
+        assert_eq!(intake.bulk.as_ref().unwrap().block.capacity(), 0);
+        assert!(fill(&mut intake, usize::MAX) >= 8 * FIRST);
+        // Little comes: smaller and smaller blocks, none in the end.
+        let mut waits = 0;
+        while intake.bulk.is_some() {
+            assert_eq!(fill(&mut intake, 100), 100);
+            intake.pause();
+            waits += 1;
+        }
+        assert_eq!(waits, 5);
+        assert_eq!(fill(&mut intake, 100), 100);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! How many connections are being carried: bounded, and waited for at the end.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use event_listener::{Event, Listener};
 
 /// The count; each connection holds a [`Place`].
 #[derive(Debug)]
 pub(crate) struct Live {
     state: Mutex<State>,
-    fewer: Condvar,
+    fewer: Event,
     most: usize,
 }
 
@@ -25,7 +27,7 @@ impl Live {
     pub(crate) fn new(most: usize) -> Arc<Live> {
         Arc::new(Live {
             state: Mutex::default(),
-            fewer: Condvar::new(),
+            fewer: Event::new(),
             most,
         })
     }
@@ -43,20 +45,14 @@ impl Live {
     /// Gives no more places, waits until all are given back or the time is over, and says how many are not.
     pub(crate) fn finish(&self, within: Duration) -> usize {
         let until = Instant::now() + within;
-        let mut state = self.lock();
-        state.is_closed = true;
-        while state.count > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+        self.lock().is_closed = true;
+        loop {
+            let fewer = self.fewer.listen();
+            let is_over = self.lock().count == 0 || fewer.wait_deadline(until).is_none();
+            if is_over {
+                return self.lock().count;
             }
-            state = self
-                .fewer
-                .wait_timeout(state, left)
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .0;
         }
-        state.count
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -69,7 +65,7 @@ impl Live {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.lock().count -= 1;
-        self.0.fewer.notify_all();
+        self.0.fewer.notify(usize::MAX);
     }
 }
 

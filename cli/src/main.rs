@@ -6,12 +6,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use posthole::args::{Cli, Command, Connect, Serve};
 use posthole::connect::Client;
-use posthole::demo::Show;
 use posthole::error::Error;
+use posthole::line::Show;
 use posthole::log::{Usual, say};
 use posthole::serve::{ServeOptions, Server};
 use posthole::stop::{Hangup, Stop};
-use posthole::{demo, log, stdio};
+use posthole::{bench, demo, log, parent, stdio};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -20,20 +20,20 @@ fn main() -> ExitCode {
     };
     let usual = match cli.command {
         Command::Serve(_) | Command::Connect(_) => Usual::Sessions,
-        Command::Demo(_) => Usual::Warnings,
+        Command::Demo(_) | Command::Bench(_) | Command::BenchPart(_) => Usual::Warnings,
     };
     log::start(usual, cli.verbose, cli.quiet);
+    let show = if cli.quiet {
+        Show::Table
+    } else {
+        Show::Progress
+    };
     let result = match cli.command {
         Command::Serve(args) => serve(args),
         Command::Connect(args) => connect(&args),
-        Command::Demo(args) => {
-            let show = if cli.quiet {
-                Show::Table
-            } else {
-                Show::Progress
-            };
-            demo::run(&args, show)
-        }
+        Command::Demo(args) => demo::run(&args, show),
+        Command::Bench(args) => bench::run(&args, show),
+        Command::BenchPart(part) => bench::run_part(&part),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,16 +59,22 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(args: Serve) -> Result<(), Error> {
+    if args.with_parent {
+        parent::follow()?;
+    }
     let stop = Stop::on_signals(Hangup::Untouched)?;
     let path = args.path.clone();
-    let server = Server::start(ServeOptions {
-        listen: args.listen,
-        path: args.path,
-        allow: args.allow.into_iter().collect(),
-        connect_timeout: args.connect_timeout,
-        sessions: args.max_sessions,
-        connections: args.max_connections,
-    })?;
+    let server = Server::start(
+        args.runtime,
+        ServeOptions {
+            listen: args.listen,
+            path: args.path,
+            allow: args.allow.into_iter().collect(),
+            connect_timeout: args.connect_timeout,
+            sessions: args.max_sessions,
+            connections: args.max_connections,
+        },
+    )?;
     say(format_args!("listening on http://{}{path}", server.addr()));
     stop.wait()?;
     server.stop(args.grace);
@@ -78,10 +84,26 @@ fn serve(args: Serve) -> Result<(), Error> {
 fn connect(args: &Connect) -> Result<(), Error> {
     if let Some(destination) = &args.stdio {
         let stop = Stop::on_signals(Hangup::Stops)?;
-        return stdio::run(&args.url, args.options(), destination, args.grace, &stop);
+        return stdio::run(
+            args.runtime,
+            &args.url,
+            args.options(),
+            destination,
+            args.grace,
+            &stop,
+        );
+    }
+    if args.with_parent {
+        parent::follow()?;
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
-    let client = Client::start(&args.url, args.options(), &args.forward, stop.clone())?;
+    let client = Client::start(
+        args.runtime,
+        &args.url,
+        args.options(),
+        &args.forward,
+        stop.clone(),
+    )?;
     for (addr, destination) in client.forwards() {
         say(format_args!("forwarding {addr} to {destination}"));
     }

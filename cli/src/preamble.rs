@@ -12,12 +12,14 @@
 //! application's business and no part of PROTOCOL.md: other users of the library put what they like on a stream.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 
 use crate::address::HostPort;
 
 /// The version written, and the only one understood.
 const VERSION: u8 = 1;
+/// Bytes before the host.
+const HEAD: usize = 4;
 
 /// The bytes to write before anything else.
 pub fn encode(destination: &HostPort) -> Vec<u8> {
@@ -27,29 +29,61 @@ pub fn encode(destination: &HostPort) -> Vec<u8> {
     [&[VERSION, high, low, length], host.as_bytes()].concat()
 }
 
-/// Reads one preamble and not a byte more; at most 259 bytes.
-///
-/// # Errors
-/// [`PreambleError`]; the stream is then of no use any more.
-pub fn read(from: &mut impl Read) -> Result<HostPort, PreambleError> {
-    let mut version = [0; 1];
-    from.read_exact(&mut version)?;
-    if version != [VERSION] {
-        return Err(PreambleError::Version(version[0]));
+/// A preamble on its way: at most 259 bytes, and not a byte of what follows.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    bytes: Vec<u8>,
+}
+
+impl Incoming {
+    /// Of which nothing has come.
+    pub fn new() -> Incoming {
+        Incoming::default()
     }
-    let mut head = [0; 3];
-    from.read_exact(&mut head)?;
-    let [high, low, length] = head;
-    let mut host = [0; 255];
-    let host = &mut host[..usize::from(length)];
-    from.read_exact(host)?;
-    let host = std::str::from_utf8(host).map_err(|_| PreambleError::Destination)?;
-    match u16::from_be_bytes([high, low]) {
-        0 => Err(PreambleError::Destination),
-        port => Ok(HostPort {
-            host: host.parse().map_err(|_| PreambleError::Destination)?,
-            port,
-        }),
+
+    /// How many bytes to read next, at least one; none if it is whole.
+    ///
+    /// # Errors
+    /// It is of another version.
+    pub fn missing(&self) -> Result<Option<usize>, PreambleError> {
+        let whole = match self.bytes[..] {
+            [] => 1,
+            [VERSION, _, _, length, ..] => HEAD + usize::from(length),
+            [VERSION, ..] => HEAD,
+            [version, ..] => return Err(PreambleError::Version(version)),
+        };
+        let missing = whole.saturating_sub(self.bytes.len());
+        Ok((missing > 0).then_some(missing))
+    }
+
+    /// Takes what was read, at most as much as was [`missing`](Incoming::missing); nothing is the stream's end.
+    ///
+    /// # Errors
+    /// It is that end.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), PreambleError> {
+        if bytes.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// What it says, once it is whole.
+    ///
+    /// # Errors
+    /// That is no destination.
+    pub fn destination(self) -> Result<HostPort, PreambleError> {
+        let [_, high, low, _, host @ ..] = &self.bytes[..] else {
+            return Err(PreambleError::Destination);
+        };
+        let host = std::str::from_utf8(host).map_err(|_| PreambleError::Destination)?;
+        match u16::from_be_bytes([*high, *low]) {
+            0 => Err(PreambleError::Destination),
+            port => Ok(HostPort {
+                host: host.parse().map_err(|_| PreambleError::Destination)?,
+                port,
+            }),
+        }
     }
 }
 
@@ -57,8 +91,10 @@ pub fn read(from: &mut impl Read) -> Result<HostPort, PreambleError> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PreambleError {
-    /// The stream ended or failed before it had said so, or took too long about it.
+    /// The stream ended or failed before it had said so.
     Read(io::Error),
+    /// It took too long about it.
+    Late,
     /// A client of another version, or no posthole client.
     Version(u8),
     /// What it named is no host or no port.
@@ -75,6 +111,9 @@ impl fmt::Display for PreambleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PreambleError::Read(error) => write!(f, "it did not say where it wants to go: {error}"),
+            PreambleError::Late => {
+                f.write_str("it did not say where it wants to go: nothing came in time")
+            }
             PreambleError::Version(version) => write!(
                 f,
                 "it begins with {version}, not with the version {VERSION}"
@@ -91,15 +130,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// Reads one from bytes that come in pieces of this size, and leaves what follows.
+    fn read(from: &mut &[u8], piece: usize) -> Result<HostPort, PreambleError> {
+        let mut incoming = Incoming::new();
+        while let Some(missing) = incoming.missing()? {
+            let (now, rest) = from.split_at(missing.min(piece).min(from.len()));
+            incoming.feed(now)?;
+            *from = rest;
+        }
+        incoming.destination()
+    }
+
     #[test]
     fn a_destination_goes_and_comes_back_and_what_follows_stays() {
         let destination: HostPort = "[::1]:22".parse().unwrap();
         let mut bytes = encode(&destination);
         assert_eq!(bytes, b"\x01\x00\x16\x05[::1]");
         bytes.extend_from_slice(b"SSH-2.0");
-        let mut rest = &bytes[..];
-        assert_eq!(read(&mut rest).unwrap(), destination);
-        assert_eq!(rest, b"SSH-2.0");
+        for piece in [1, 2, 100] {
+            let mut rest = &bytes[..];
+            assert_eq!(read(&mut rest, piece).unwrap(), destination);
+            assert_eq!(rest, b"SSH-2.0");
+        }
     }
 
     #[test]
@@ -112,7 +164,7 @@ mod tests {
         ]
         .join(".");
         let longest: HostPort = format!("{name}:65535").parse().unwrap();
-        assert_eq!(read(&mut &encode(&longest)[..]).unwrap(), longest);
+        assert_eq!(read(&mut &encode(&longest)[..], 100).unwrap(), longest);
     }
 
     #[test]
@@ -120,24 +172,24 @@ mod tests {
         let whole = encode(&"localhost:22".parse().unwrap());
         for cut in 0..whole.len() {
             assert!(
-                matches!(read(&mut &whole[..cut]), Err(PreambleError::Read(_))),
+                matches!(read(&mut &whole[..cut], 100), Err(PreambleError::Read(_))),
                 "cut at {cut}"
             );
         }
         assert!(matches!(
-            read(&mut &b"GET / HTTP/1.1"[..]),
+            read(&mut &b"GET / HTTP/1.1"[..], 100),
             Err(PreambleError::Version(b'G'))
         ));
         assert!(matches!(
-            read(&mut &b"\x01\x00\x16\x00"[..]),
+            read(&mut &b"\x01\x00\x16\x00"[..], 100),
             Err(PreambleError::Destination)
         ));
         assert!(matches!(
-            read(&mut &b"\x01\x00\x00\x01a"[..]),
+            read(&mut &b"\x01\x00\x00\x01a"[..], 100),
             Err(PreambleError::Destination)
         ));
         assert!(matches!(
-            read(&mut &b"\x01\x00\x16\x02\xff\xff"[..]),
+            read(&mut &b"\x01\x00\x16\x02\xff\xff"[..], 100),
             Err(PreambleError::Destination)
         ));
     }

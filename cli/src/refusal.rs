@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use posthole_protocol::{ReadError, WriteError};
+
 /// The reason given with a stream's reset. A code that is not known reads as [`Refusal::Failed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -102,6 +104,19 @@ impl fmt::Display for Refusal {
             Refusal::Failed => "failed (the server's log says how)",
         })
     }
+}
+
+/// The reason that the peer gave for ending a stream, if the peer it was.
+pub(crate) fn refusal_in(error: &io::Error) -> Option<Refusal> {
+    let inner = error.get_ref()?;
+    let code = match (
+        inner.downcast_ref::<ReadError>(),
+        inner.downcast_ref::<WriteError>(),
+    ) {
+        (Some(ReadError::Reset(code)), _) | (_, Some(WriteError::Stopped(code))) => code.0,
+        _ => return None,
+    };
+    Some(Refusal::from_code(code))
 }
 
 #[cfg(test)]

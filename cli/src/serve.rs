@@ -1,24 +1,28 @@
-//! `posthole serve`: connects the streams of its clients to the destinations that are allowed.
+//! `posthole serve`: connects the streams of its clients to the destinations that are allowed. What is decided and said
+//! on the way, and nothing of how bytes and connections are waited for, which [`threads`] and [`tasks`] do in their own
+//! way.
 
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
-use posthole_blocking::{ListenOptions, Listener, RouterConfig, Stream};
+use posthole_protocol::RouterConfig;
+use posthole_runtime::{Limits, ListenOptions};
 use tracing::{debug, info, warn};
 
+use crate::address::HostPort;
 use crate::allow::AllowList;
-use crate::copy::{self, STACK};
-use crate::dial::dial;
+use crate::copy::{self, Broken, Carried};
+use crate::dial::NotDialled;
 use crate::error::Error;
-use crate::live::{Live, Place};
-use crate::preamble;
+use crate::live::Live;
+use crate::preamble::PreambleError;
 use crate::refusal::Refusal;
+use crate::runtime::Runtime;
+use crate::{tasks, threads};
 
 /// How long a new stream may take to say where it wants to go.
-const PREAMBLE: Duration = Duration::from_secs(30);
+pub(crate) const PREAMBLE: Duration = Duration::from_secs(30);
 /// At least this long for the sessions' own goodbyes, when connections have used the grace up.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -33,24 +37,45 @@ pub struct ServeOptions {
     pub allow: AllowList,
     /// How long connecting to a destination may take.
     pub connect_timeout: Duration,
-    /// Sessions at once; a thread each. Who comes later is told to try again.
+    /// Sessions at once. Who comes later is told to try again.
     pub sessions: usize,
-    /// Connections carried at once; two threads each.
+    /// Connections carried at once.
     pub connections: usize,
+}
+
+impl ServeOptions {
+    /// The same for the runtime's listener.
+    pub(crate) fn listener(&self) -> ListenOptions {
+        let limits = Limits::default();
+        // A session holds at least one connection, and more while it moves something.
+        let limits = Limits {
+            connections: limits.connections.max(self.sessions.saturating_mul(4)),
+            ..limits
+        };
+        let router = RouterConfig {
+            sessions: self.sessions,
+            ..RouterConfig::default()
+        };
+        ListenOptions::new()
+            .path(self.path.clone())
+            .limits(limits)
+            .router(router)
+    }
+
+    /// What to say when it can't be listened on.
+    pub(crate) fn not_listening(&self, error: &std::io::Error) -> Error {
+        Error::failed(format!("can't listen on {}: {error}", self.listen))
+    }
 }
 
 /// A running server.
 #[derive(Debug)]
-pub struct Server {
-    listener: Arc<Listener>,
-    shared: Arc<Shared>,
-    addr: SocketAddr,
-}
+pub struct Server(On);
 
 #[derive(Debug)]
-struct Shared {
-    options: ServeOptions,
-    live: Arc<Live>,
+enum On {
+    Threads(threads::serve::Server),
+    Tasks(tasks::serve::Server),
 }
 
 impl Server {
@@ -58,145 +83,129 @@ impl Server {
     ///
     /// # Errors
     /// Nothing is allowed; or the address can't be listened on.
-    pub fn start(options: ServeOptions) -> Result<Server, Error> {
+    pub fn start(runtime: Runtime, options: ServeOptions) -> Result<Server, Error> {
         if options.allow.is_empty() {
             return Err(Error::usage(
                 "nothing is allowed, so there is nothing to serve: whoever reaches this server may connect to what \
                  --allow HOST:PORT names and to nothing else (for example --allow 127.0.0.1:22)",
             ));
         }
-        let listen = options.listen.clone();
-        let failed = |e: io::Error| Error::failed(format!("can't listen on {listen}: {e}"));
-        let router = RouterConfig {
-            sessions: options.sessions,
-            ..RouterConfig::default()
-        };
-        let how = ListenOptions::new()
-            .path(options.path.clone())
-            .router(router);
-        let listener = Listener::bind(&*options.listen, how).map_err(failed)?;
-        let listener = Arc::new(listener);
-        let addr = listener.local_addr().map_err(failed)?;
-        let live = Live::new(options.connections);
-        let shared = Arc::new(Shared { options, live });
-        let accepting = (Arc::clone(&listener), Arc::clone(&shared));
-        thread::Builder::new()
-            .name("accept".into())
-            .spawn(move || accept(&accepting.0, &accepting.1))
-            .map_err(failed)?;
-        Ok(Server {
-            listener,
-            shared,
-            addr,
-        })
+        Ok(Server(match runtime {
+            Runtime::Blocking => On::Threads(threads::serve::Server::start(options)?),
+            Runtime::Smol => On::Tasks(tasks::serve::Server::start(options)?),
+        }))
     }
 
     /// Where it listens: with port 0, which port that became.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        match &self.0 {
+            On::Threads(server) => server.addr(),
+            On::Tasks(server) => server.addr(),
+        }
     }
 
     /// Takes no further connections, lets those there are finish for this long, and ends all sessions. What is cut
     /// off then is a reset to both its ends.
     pub fn stop(self, grace: Duration) {
-        let began = std::time::Instant::now();
-        let left = self.shared.live.finish(grace);
-        if left > 0 {
-            warn!(
-                "cutting off {left} connections that did not finish within {} s",
-                grace.as_secs_f32()
-            );
+        match self.0 {
+            On::Threads(server) => stop(server.live(), grace, |left| server.close(left)),
+            On::Tasks(server) => stop(server.live(), grace, |left| server.close(left)),
         }
-        self.listener
-            .close(grace.saturating_sub(began.elapsed()).max(GOODBYE));
-        // The copiers see their streams fail and reset their sockets; that takes no time worth a setting.
-        self.shared.live.finish(GOODBYE);
     }
 }
 
-fn accept(listener: &Listener, shared: &Arc<Shared>) {
-    for number in 1_u64.. {
-        let Ok(session) = listener.accept() else {
-            return;
-        };
+/// The order of the end; `close` ends all sessions within the time that it is given.
+pub(crate) fn stop(live: &Live, grace: Duration, close: impl FnOnce(Duration)) {
+    let began = Instant::now();
+    let left = live.finish(grace);
+    if left > 0 {
+        warn!(
+            "cutting off {left} connections that did not finish within {} s",
+            grace.as_secs_f32()
+        );
+    }
+    close(grace.saturating_sub(began.elapsed()).max(GOODBYE));
+    // The copiers see their streams fail and reset their sockets; that takes no time worth a setting.
+    live.finish(GOODBYE);
+}
+
+/// One session as the log knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
+    number: u64,
+}
+
+impl Visit {
+    /// The next one has come.
+    pub(crate) fn begin(number: u64) -> Visit {
         info!("session {number}: opened");
-        let served = Arc::clone(shared);
-        let watched = session.clone();
-        let thread = thread::Builder::new()
-            .name(format!("session {number}"))
-            .stack_size(STACK)
-            .spawn(move || {
-                while let Ok(stream) = watched.accept() {
-                    begin(stream, number, &served);
-                }
-                info!("session {number}: {}", watched.wait_closed());
-            });
-        if let Err(e) = thread {
-            warn!("session {number}: no thread for it: {e}");
-            session.abort();
+        Visit { number }
+    }
+
+    pub(crate) fn end(self, reason: &impl std::fmt::Display) {
+        info!("session {}: {reason}", self.number);
+    }
+
+    /// A stream for which there is no place.
+    pub(crate) fn is_full(self) -> Refusal {
+        let why = Refusal::Busy;
+        warn!("session {}: a connection refused: {why}", self.number);
+        why
+    }
+
+    /// Where a stream wants to go, if it said so and may.
+    ///
+    /// # Errors
+    /// What to reset it with.
+    pub(crate) fn asked(
+        self,
+        preamble: Result<HostPort, PreambleError>,
+        allow: &AllowList,
+    ) -> Result<HostPort, Refusal> {
+        let number = self.number;
+        let destination = preamble.map_err(|e| {
+            warn!("session {number}: a stream refused: {e}");
+            Refusal::Preamble
+        })?;
+        if allow.admits(&destination) {
+            Ok(destination)
+        } else {
+            warn!("session {number}: {destination} refused: not allowed");
+            Err(Refusal::NotAllowed)
         }
     }
-}
 
-fn begin(stream: Stream, session: u64, shared: &Arc<Shared>) {
-    let Some(place) = shared.live.enter() else {
-        warn!("session {session}: a connection refused: {}", Refusal::Busy);
-        stream.reset(Refusal::Busy.code());
-        return;
-    };
-    let Ok(handle) = stream.try_clone() else {
-        return;
-    };
-    let served = Arc::clone(shared);
-    let thread = thread::Builder::new()
-        .name("up".into())
-        .stack_size(STACK)
-        .spawn(move || carry(&stream, session, &served.options, place));
-    if let Err(e) = thread {
-        warn!("session {session}: a connection refused: no thread for it: {e}");
-        handle.reset(Refusal::Busy.code());
+    /// The destination's socket, ready to be joined.
+    ///
+    /// # Errors
+    /// What to reset the stream with.
+    pub(crate) fn dialled<S: AsFd>(
+        self,
+        destination: &HostPort,
+        socket: Result<S, NotDialled>,
+    ) -> Result<S, Refusal> {
+        let number = self.number;
+        let socket = socket.map_err(|failed| {
+            warn!("session {number}: {destination}: {failed}");
+            failed.why
+        })?;
+        copy::prepare(&socket).map_err(|e| {
+            warn!("session {number}: {destination}: {e}");
+            Refusal::of_connect(&e)
+        })?;
+        debug!("session {number}: {destination}: connected");
+        Ok(socket)
     }
-}
 
-fn carry(stream: &Stream, session: u64, options: &ServeOptions, place: Place) {
-    let refuse = |why: Refusal| stream.reset(why.code());
-    let destination = match read_preamble(stream) {
-        Ok(destination) => destination,
-        Err(e) => {
-            warn!("session {session}: a stream refused: {e}");
-            return refuse(Refusal::Preamble);
+    pub(crate) fn carried(self, destination: &HostPort, result: &Result<Carried, Broken>) {
+        let number = self.number;
+        match result {
+            // Seen from the destination, as the client's log has it.
+            Ok(carried) => debug!(
+                "session {number}: {destination}: ended, {} bytes up, {} down",
+                carried.down, carried.up
+            ),
+            Err(broken) => debug!("session {number}: {destination}: reset: {}", broken.error),
         }
-    };
-    if !options.allow.admits(&destination) {
-        warn!("session {session}: {destination} refused: not allowed");
-        return refuse(Refusal::NotAllowed);
     }
-    let socket = match dial(&destination, options.connect_timeout) {
-        Ok(socket) => socket,
-        Err(failed) => {
-            warn!("session {session}: {destination}: {failed}");
-            return refuse(failed.why);
-        }
-    };
-    if let Err(e) = copy::prepare(&socket) {
-        warn!("session {session}: {destination}: {e}");
-        return refuse(Refusal::of_connect(&e));
-    }
-    debug!("session {session}: {destination}: connected");
-    match copy::join(socket, stream) {
-        // Seen from the destination, as the client's log has it.
-        Ok(carried) => debug!(
-            "session {session}: {destination}: ended, {} bytes up, {} down",
-            carried.down, carried.up
-        ),
-        Err(broken) => debug!("session {session}: {destination}: reset: {}", broken.error),
-    }
-    drop(place);
-}
-
-fn read_preamble(stream: &Stream) -> Result<crate::address::HostPort, preamble::PreambleError> {
-    stream.set_read_timeout(Some(PREAMBLE))?;
-    let destination = preamble::read(&mut &*stream)?;
-    stream.set_read_timeout(None)?;
-    Ok(destination)
 }

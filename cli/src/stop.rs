@@ -3,10 +3,11 @@
 //! `signal-hook` and not `ctrlc`: the signals are ours to choose. `ctrlc` with its termination feature takes SIGHUP as
 //! well and so undoes `nohup`; only `--stdio` wants that one, because ssh ends its ProxyCommand with it.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use event_listener::{Event, Listener};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -20,8 +21,8 @@ pub struct Stop {
 
 #[derive(Debug, Default)]
 struct Inner {
-    why: Mutex<Option<Result<(), Error>>>,
-    changed: Condvar,
+    why: OnceLock<Result<(), Error>>,
+    over: Event,
 }
 
 /// Which signals mean the end.
@@ -67,18 +68,14 @@ impl Stop {
 
     /// Stops, for this reason; whether it is the first.
     pub fn now(&self, why: Result<(), Error>) -> bool {
-        let mut state = self.lock();
-        if state.is_some() {
-            return false;
-        }
-        *state = Some(why);
-        self.inner.changed.notify_all();
-        true
+        let is_first = self.inner.why.set(why).is_ok();
+        self.inner.over.notify(usize::MAX);
+        is_first
     }
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        self.lock().is_some()
+        self.inner.why.get().is_some()
     }
 
     /// Waits for the end.
@@ -86,43 +83,28 @@ impl Stop {
     /// # Errors
     /// The failure that was the reason, if it was one.
     pub fn wait(&self) -> Result<(), Error> {
-        let mut state = self.lock();
         loop {
-            if let Some(why) = &*state {
+            let over = self.inner.over.listen();
+            if let Some(why) = self.inner.why.get() {
                 return why.clone();
             }
-            state = self
-                .inner
-                .changed
-                .wait(state)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            over.wait();
         }
     }
 
     /// Waits for the end, but no longer than this; whether it is over.
     pub fn wait_for(&self, at_most: Duration) -> bool {
         let until = Instant::now() + at_most;
-        let mut state = self.lock();
-        while state.is_none() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            state = self
-                .inner
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .0;
-        }
-        true
+        let over = self.inner.over.listen();
+        self.is_over() || over.wait_deadline(until).is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Result<(), Error>>> {
-        self.inner
-            .why
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Waits for the end.
+    pub async fn over(&self) {
+        let over = self.inner.over.listen();
+        if !self.is_over() {
+            over.await;
+        }
     }
 }
 
@@ -139,9 +121,14 @@ mod tests {
             let stop = stop.clone();
             thread::spawn(move || stop.wait())
         };
+        let task = {
+            let stop = stop.clone();
+            thread::spawn(move || smol::block_on(stop.over()))
+        };
         assert!(stop.now(Err(Error::failed("no"))));
         assert!(!stop.now(Ok(())));
         assert_eq!(waiting.join().unwrap(), Err(Error::failed("no")));
+        task.join().unwrap();
         assert!(stop.is_over() && stop.wait_for(Duration::from_secs(60)));
     }
 }

@@ -6,19 +6,39 @@ mod support;
 use std::io::{Read, Write};
 
 use rustix::process::Signal;
-use support::{Destination, Posthole, dial, free_addr, ping, read_to_reset, run};
+use support::{Destination, On, dial, free_addr, ping, read_to_reset, run};
+
+on_each_runtime! {
+    a_url_that_makes_no_sense_ends_a_forwarding_client_too
+    standard_input_and_output_are_a_connection
+    standard_output_ends_when_the_destination_has_ended_though_input_goes_on
+    a_destination_that_refuses_ends_stdio_with_1_and_one_line
+    ssh_ends_its_proxy_command_with_a_hangup
+    an_interrupt_ends_idle_ones_in_order_and_at_once
+    an_interrupt_lets_connections_finish
+    what_does_not_finish_in_time_is_cut_off_and_sees_a_reset
+    a_second_interrupt_exits_at_once_and_even_then_nothing_looks_whole
+}
 
 #[test]
 fn help_explains_every_command_and_exits_with_0() {
     for (line, parts) in [
         (
             "--help",
-            &["serve", "connect", "demo", "Examples:", "--verbose"][..],
+            &[
+                "serve",
+                "connect",
+                "demo",
+                "bench",
+                "Examples:",
+                "--verbose",
+            ][..],
         ),
         ("-h", &["serve", "connect", "demo"]),
         (
             "serve --help",
             &[
+                "Whoever reaches this server",
                 "--listen",
                 "--allow",
                 "--path",
@@ -42,6 +62,10 @@ fn help_explains_every_command_and_exits_with_0() {
         (
             "demo --help",
             &["--size", "64MiB", "--faults", "--seed", "Examples:"],
+        ),
+        (
+            "bench --help",
+            &["--tests", "ping-busy", "--runtimes", "--json", "Examples:"],
         ),
         ("--version", &["posthole 0."]),
     ] {
@@ -143,20 +167,18 @@ fn what_does_not_work_is_one_line_and_exits_with_1() {
     );
 }
 
-#[test]
-fn a_url_that_makes_no_sense_ends_a_forwarding_client_too() {
-    let mut client = Posthole::start("connect gopher://127.0.0.1:1/ -L 0:a:1");
+fn a_url_that_makes_no_sense_ends_a_forwarding_client_too(on: On) {
+    let mut client = on.start_connect("gopher://127.0.0.1:1/ -L 0:a:1");
     drop(client.stdin());
     let (code, _, stderr) = client.end();
     assert_eq!(code, Some(2));
     assert!(stderr.last().unwrap().contains("gopher"), "{stderr:#?}");
 }
 
-#[test]
-fn standard_input_and_output_are_a_connection() {
+fn standard_input_and_output_are_a_connection(on: On) {
     let echo = Destination::echo();
-    let (_server, url) = Posthole::serve(&format!("--allow {echo}"));
-    let mut stdio = Posthole::start(&format!("connect {url} --stdio {echo} --proxy none -q"));
+    let (_server, url) = on.serve(&format!("--allow {echo}"));
+    let mut stdio = on.start_connect(&format!("{url} --stdio {echo} -q"));
     let (mut to, mut from) = (stdio.stdin(), stdio.stdout());
     to.write_all(b"SSH-2.0\r\n").unwrap();
     let mut answer = [0; 9];
@@ -178,14 +200,10 @@ fn standard_input_and_output_are_a_connection() {
     assert_eq!((code, stderr.len()), (Some(0), 0), "{stderr:#?}");
 }
 
-#[test]
-fn standard_output_ends_when_the_destination_has_ended_though_input_goes_on() {
+fn standard_output_ends_when_the_destination_has_ended_though_input_goes_on(on: On) {
     let destination = Destination::new();
-    let (_server, url) = Posthole::serve(&format!("--allow {}", destination.addr));
-    let mut stdio = Posthole::start(&format!(
-        "connect {url} --stdio {} --proxy none",
-        destination.addr
-    ));
+    let (_server, url) = on.serve(&format!("--allow {}", destination.addr));
+    let mut stdio = on.start_connect(&format!("{url} --stdio {}", destination.addr));
     let (mut to, mut from) = (stdio.stdin(), stdio.stdout());
     let mut there = destination.accept();
     there.write_all(b"bye").unwrap();
@@ -201,12 +219,11 @@ fn standard_output_ends_when_the_destination_has_ended_though_input_goes_on() {
     assert_eq!(stdio.end().0, Some(0));
 }
 
-#[test]
-fn a_destination_that_refuses_ends_stdio_with_1_and_one_line() {
+fn a_destination_that_refuses_ends_stdio_with_1_and_one_line(on: On) {
     let nobody = free_addr();
-    let (server, url) = Posthole::serve(&format!("--allow {nobody}"));
+    let (server, url) = on.serve(&format!("--allow {nobody}"));
     // Its input stays open: nothing but the refusal ends it.
-    let stdio = Posthole::start(&format!("connect {url} --stdio {nobody} --proxy none -q"));
+    let stdio = on.start_connect(&format!("{url} --stdio {nobody} -q"));
     server.line("connection refused");
     let (code, _, stderr) = stdio.end();
     assert_eq!((code, stderr.len()), (Some(1), 1), "{stderr:#?}");
@@ -215,21 +232,16 @@ fn a_destination_that_refuses_ends_stdio_with_1_and_one_line() {
         "{}",
         stderr[0]
     );
-    let stdio = Posthole::start(&format!(
-        "connect {url} --stdio localhost:1 --proxy none -q"
-    ));
+    let stdio = on.start_connect(&format!("{url} --stdio localhost:1 -q"));
     let (code, _, stderr) = stdio.end();
     assert_eq!(code, Some(1));
     assert!(stderr[0].contains("not allowed"), "{stderr:#?}");
 }
 
-#[test]
-fn ssh_ends_its_proxy_command_with_a_hangup() {
+fn ssh_ends_its_proxy_command_with_a_hangup(on: On) {
     let echo = Destination::echo();
-    let (server, url) = Posthole::serve(&format!("--allow {echo}"));
-    let mut stdio = Posthole::start(&format!(
-        "connect {url} --stdio {echo} --proxy none --grace 200ms"
-    ));
+    let (server, url) = on.serve(&format!("--allow {echo}"));
+    let mut stdio = on.start_connect(&format!("{url} --stdio {echo} --grace 200ms"));
     let (mut to, mut from) = (stdio.stdin(), stdio.stdout());
     to.write_all(b"x").unwrap();
     from.read_exact(&mut [0]).unwrap();
@@ -238,13 +250,11 @@ fn ssh_ends_its_proxy_command_with_a_hangup() {
     server.line("closed by the peer");
 }
 
-#[test]
-fn an_interrupt_ends_idle_ones_in_order_and_at_once() {
+fn an_interrupt_ends_idle_ones_in_order_and_at_once(on: On) {
     let echo = Destination::echo();
     for signal in [Signal::INT, Signal::TERM] {
-        let (server, url) = Posthole::serve(&format!("--allow {echo} --grace 300s"));
-        let (client, local) =
-            Posthole::connect(&format!("{url} -L 0:{echo} --proxy none --grace 300s"));
+        let (server, url) = on.serve(&format!("--allow {echo} --grace 300s"));
+        let (client, local) = on.connect(&format!("{url} -L 0:{echo} --grace 300s"));
         ping(&dial(local), b"hello");
         client.signal(signal);
         assert_eq!(client.end().0, Some(0));
@@ -254,12 +264,10 @@ fn an_interrupt_ends_idle_ones_in_order_and_at_once() {
     }
 }
 
-#[test]
-fn an_interrupt_lets_connections_finish() {
+fn an_interrupt_lets_connections_finish(on: On) {
     let echo = Destination::echo();
-    let (server, url) = Posthole::serve(&format!("--allow {echo} --grace 300s"));
-    let (client, local) =
-        Posthole::connect(&format!("{url} -L 0:{echo} --proxy none --grace 300s"));
+    let (server, url) = on.serve(&format!("--allow {echo} --grace 300s"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{echo} --grace 300s"));
     let app = dial(local);
     ping(&app, b"before");
     client.signal(Signal::TERM);
@@ -271,12 +279,10 @@ fn an_interrupt_lets_connections_finish() {
     assert_eq!(server.end().0, Some(0));
 }
 
-#[test]
-fn what_does_not_finish_in_time_is_cut_off_and_sees_a_reset() {
+fn what_does_not_finish_in_time_is_cut_off_and_sees_a_reset(on: On) {
     let echo = Destination::echo();
-    let (server, url) = Posthole::serve(&format!("--allow {echo} --grace 100ms"));
-    let (client, local) =
-        Posthole::connect(&format!("{url} -L 0:{echo} --proxy none --grace 100ms"));
+    let (server, url) = on.serve(&format!("--allow {echo} --grace 100ms"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{echo} --grace 100ms"));
     let app = dial(local);
     ping(&app, b"hello");
     client.signal(Signal::INT);
@@ -288,7 +294,7 @@ fn what_does_not_finish_in_time_is_cut_off_and_sees_a_reset() {
         "{stderr:#?}"
     );
 
-    let (client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy none"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{echo}"));
     let app = dial(local);
     ping(&app, b"hello");
     server.signal(Signal::INT);
@@ -297,12 +303,10 @@ fn what_does_not_finish_in_time_is_cut_off_and_sees_a_reset() {
     drop(client);
 }
 
-#[test]
-fn a_second_interrupt_exits_at_once_and_even_then_nothing_looks_whole() {
+fn a_second_interrupt_exits_at_once_and_even_then_nothing_looks_whole(on: On) {
     let echo = Destination::echo();
-    let (_server, url) = Posthole::serve(&format!("--allow {echo}"));
-    let (client, local) =
-        Posthole::connect(&format!("{url} -L 0:{echo} --proxy none --grace 300s"));
+    let (_server, url) = on.serve(&format!("--allow {echo}"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{echo} --grace 300s"));
     let app = dial(local);
     ping(&app, b"hello");
     client.signal(Signal::INT);

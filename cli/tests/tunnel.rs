@@ -14,19 +14,30 @@ use std::time::Duration;
 use posthole::hostile::{Faults, Hostile, Upstream};
 use posthole::random::Random;
 use rustix::process::Signal;
-use support::{Destination, Posthole, dial, free_addr, ping, read_to_reset, reset};
+use support::{Destination, On, Posthole, dial, free_addr, ping, read_to_reset, reset};
+
+on_each_pair! {
+    either_end_may_end_first_and_the_other_way_goes_on
+    a_reset_at_one_end_is_a_reset_at_the_other
+    a_destination_that_refuses_is_a_reset_and_a_line_on_each_side
+    a_client_that_comes_before_its_server_waits_for_it
+    after_a_restart_of_the_server_new_connections_go_through_a_new_session
+    connections_live_on_while_the_way_is_hostile
+    a_hundred_connections_go_on_though_one_never_reads
+    a_server_that_is_full_refuses_and_goes_on
+    a_server_with_as_many_sessions_as_it_may_have_takes_the_next_when_one_has_ended
+}
 
 /// A server and a client with one forward to this destination.
-fn tunnel(destination: SocketAddr) -> (Posthole, Posthole, SocketAddr) {
-    let (server, url) = Posthole::serve(&format!("--allow {destination}"));
-    let (client, local) = Posthole::connect(&format!("{url} -L 0:{destination} --proxy none"));
+fn tunnel(on: On, destination: SocketAddr) -> (Posthole, Posthole, SocketAddr) {
+    let (server, url) = on.serve(&format!("--allow {destination}"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{destination}"));
     (server, client, local)
 }
 
-#[test]
-fn either_end_may_end_first_and_the_other_way_goes_on() {
+fn either_end_may_end_first_and_the_other_way_goes_on(on: On) {
     let destination = Destination::new();
-    let (_server, _client, local) = tunnel(destination.addr);
+    let (_server, _client, local) = tunnel(on, destination.addr);
 
     let mut here = dial(local);
     let mut there = destination.accept();
@@ -55,10 +66,9 @@ fn either_end_may_end_first_and_the_other_way_goes_on() {
     assert_eq!(got, "late reply");
 }
 
-#[test]
-fn a_reset_at_one_end_is_a_reset_at_the_other() {
+fn a_reset_at_one_end_is_a_reset_at_the_other(on: On) {
     let destination = Destination::new();
-    let (_server, _client, local) = tunnel(destination.addr);
+    let (_server, _client, local) = tunnel(on, destination.addr);
 
     let here = dial(local);
     let mut there = destination.accept();
@@ -86,15 +96,14 @@ fn a_reset_at_one_end_is_a_reset_at_the_other() {
     assert_eq!(read_to_reset(&here), b"");
 }
 
-#[test]
-fn a_destination_that_refuses_is_a_reset_and_a_line_on_each_side() {
+fn a_destination_that_refuses_is_a_reset_and_a_line_on_each_side(on: On) {
     let echo = Destination::echo();
     let nobody = free_addr();
-    let (server, url) = Posthole::serve(&format!(
+    let (server, url) = on.serve(&format!(
         "--allow {echo} --allow {nobody} --allow no.such.name.invalid:1"
     ));
-    let client = Posthole::start(&format!(
-        "connect {url} -L 0:{echo} -L 0:{nobody} -L 0:localhost:22 -L 0:no.such.name.invalid:1 --proxy none"
+    let client = on.start_connect(&format!(
+        "{url} -L 0:{echo} -L 0:{nobody} -L 0:localhost:22 -L 0:no.such.name.invalid:1"
     ));
     let forwards = client.lines_with("forwarding ", 4);
     let local = |i: usize| -> SocketAddr {
@@ -135,18 +144,16 @@ fn a_destination_that_refuses_is_a_reset_and_a_line_on_each_side() {
     ping(&alive, b"others go on");
 }
 
-#[test]
-fn a_client_that_comes_before_its_server_waits_for_it() {
+fn a_client_that_comes_before_its_server_waits_for_it(on: On) {
     let echo = Destination::echo();
     let addr = free_addr();
-    let (client, local) = Posthole::connect(&format!(
-        "http://{addr}/x -L 0:{echo} --proxy none --connect-timeout 200ms"
+    let (client, local) = on.connect(&format!(
+        "http://{addr}/x -L 0:{echo} --connect-timeout 200ms"
     ));
     client.line("trying again");
     let early = dial(local);
     (&early).write_all(b"early").unwrap();
-    let server = Posthole::start(&format!("serve --listen {addr} --path /x --allow {echo}"));
-    server.line("listening on");
+    let _server = on.serve_at(&format!("--listen {addr} --path /x --allow {echo}"));
     let mut got = [0; 5];
     (&early).read_exact(&mut got).unwrap();
     assert_eq!(
@@ -155,28 +162,25 @@ fn a_client_that_comes_before_its_server_waits_for_it() {
     );
 }
 
-#[test]
-fn after_a_restart_of_the_server_new_connections_go_through_a_new_session() {
+fn after_a_restart_of_the_server_new_connections_go_through_a_new_session(on: On) {
     let echo = Destination::echo();
-    let (server, url) = Posthole::serve(&format!("--allow {echo}"));
-    let (client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy none"));
+    let (server, url) = on.serve(&format!("--allow {echo}"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{echo}"));
     let old = dial(local);
     ping(&old, b"old");
     drop(server);
     let addr = url.trim_start_matches("http://").trim_end_matches('/');
-    let server = Posthole::start(&format!("serve --listen {addr} --allow {echo}"));
-    server.line("listening on");
+    let _server = on.serve_at(&format!("--listen {addr} --allow {echo}"));
     read_to_reset(&old);
     client.line("the session has ended");
     ping(&dial(local), b"new");
 }
 
-#[test]
-fn connections_live_on_while_the_way_is_hostile() {
+fn connections_live_on_while_the_way_is_hostile(on: On) {
     let echo = Destination::echo();
-    let (_server, url) = Posthole::serve(&format!("--allow {echo}"));
+    let (_server, url) = on.serve(&format!("--allow {echo}"));
     let proxy = Hostile::start(11, Faults::all(10.0), Upstream::AsAsked).unwrap();
-    let (_client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy {}", proxy.url()));
+    let (_client, local) = on.connect(&format!("{url} -L 0:{echo} --proxy {}", proxy.url()));
     let stop = Arc::new(AtomicBool::new(false));
     let resets = {
         let stop = Arc::clone(&stop);
@@ -217,10 +221,9 @@ fn there_and_back(connection: TcpStream, seed: u64, size: usize) {
     assert!(got == sent, "{} bytes came back", got.len());
 }
 
-#[test]
-fn a_hundred_connections_go_on_though_one_never_reads() {
+fn a_hundred_connections_go_on_though_one_never_reads(on: On) {
     let echo = Destination::echo();
-    let (_server, _client, local) = tunnel(echo);
+    let (_server, _client, local) = tunnel(on, echo);
     let stuck = dial(local);
     let filler = stuck.try_clone().unwrap();
     thread::spawn(move || {
@@ -241,11 +244,10 @@ fn a_hundred_connections_go_on_though_one_never_reads() {
     stuck.shutdown(Shutdown::Both).unwrap();
 }
 
-#[test]
-fn a_server_that_is_full_refuses_and_goes_on() {
+fn a_server_that_is_full_refuses_and_goes_on(on: On) {
     let echo = Destination::echo();
-    let (server, url) = Posthole::serve(&format!("--allow {echo} --max-connections 1"));
-    let (client, local) = Posthole::connect(&format!("{url} -L 0:{echo} --proxy none"));
+    let (server, url) = on.serve(&format!("--allow {echo} --max-connections 1"));
+    let (client, local) = on.connect(&format!("{url} -L 0:{echo}"));
     let first = dial(local);
     ping(&first, b"first");
     read_to_reset(&dial(local));
@@ -254,14 +256,13 @@ fn a_server_that_is_full_refuses_and_goes_on() {
     ping(&first, b"still there");
 }
 
-#[test]
-fn a_server_with_as_many_sessions_as_it_may_have_takes_the_next_when_one_has_ended() {
+fn a_server_with_as_many_sessions_as_it_may_have_takes_the_next_when_one_has_ended(on: On) {
     let echo = Destination::echo();
-    let (_server, url) = Posthole::serve(&format!("--allow {echo} --max-sessions 1"));
-    let arguments = format!("{url} -L 0:{echo} --proxy none --connect-timeout 300ms");
-    let (first, local) = Posthole::connect(&arguments);
+    let (_server, url) = on.serve(&format!("--allow {echo} --max-sessions 1"));
+    let arguments = format!("{url} -L 0:{echo} --connect-timeout 300ms");
+    let (first, local) = on.connect(&arguments);
     ping(&dial(local), b"first");
-    let (second, local) = Posthole::connect(&arguments);
+    let (second, local) = on.connect(&arguments);
     second.line("trying again");
     first.signal(Signal::INT);
     assert_eq!(first.end().0, Some(0));

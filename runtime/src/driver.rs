@@ -245,14 +245,19 @@ impl<R, W: Waiters> State<R, W> {
         held.remove(&request)
     }
 
-    /// The moment of the [`Alarm`] has come: it is set no longer. Another may have been set since.
-    pub fn rang(&mut self, at: Instant) {
-        self.armed.take_if(|armed| *armed == at);
+    /// The clock has reached the moment of an [`Alarm`], which is set no longer. Another may have been set since.
+    pub fn rang(&mut self, now: Instant) {
+        self.armed.take_if(|armed| *armed <= now);
     }
 
-    /// The moment that the [`Alarm`] is set to.
-    pub fn alarm(&self) -> Option<Instant> {
-        self.armed
+    /// Has these woken with the others, by the next poll.
+    pub fn wake(&mut self, who: W::Wake) {
+        self.wakes.push(who);
+    }
+
+    /// Whether somebody is to be woken.
+    pub fn wakes_somebody(&self) -> bool {
+        !self.wakes.is_empty()
     }
 
     /// A call panicked while the lock was held: this session is over, and that only. Its core is not called again, and

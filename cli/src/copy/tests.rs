@@ -1,16 +1,29 @@
+//! The copiers of all runtimes, each by the same tests.
 #![allow(clippy::unwrap_used)]
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use event_listener::{Event, Listener};
+use socket2::SockRef;
+
 use super::*;
 use crate::random::Random;
-use std::io::Read;
-use std::net::TcpListener;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use crate::refusal::Refusal;
+use crate::{tasks, threads};
+
+/// Far more than anything here takes.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A stream in memory, with the far peer's end in the test's hand.
 #[derive(Default)]
 struct Mock {
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Event,
 }
 
 #[derive(Default)]
@@ -34,59 +47,77 @@ impl State {
             Ok(())
         }
     }
+
+    fn read(&mut self) -> Option<io::Result<Bytes>> {
+        match self.check() {
+            Err(e) => Some(Err(e)),
+            Ok(()) if !self.to_socket.is_empty() => Some(Ok(self.to_socket.remove(0))),
+            Ok(()) => self.to_socket_ended.then(|| Ok(Bytes::new())),
+        }
+    }
+
+    fn write(&mut self, bytes: &Bytes) -> Option<io::Result<()>> {
+        if let Err(e) = self.check() {
+            return Some(Err(e));
+        }
+        if self.room.is_some_and(|room| self.from_socket.len() >= room) {
+            return None;
+        }
+        self.from_socket.extend_from_slice(bytes);
+        Some(Ok(()))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.from_socket_ended = true;
+        self.check()
+    }
 }
 
 impl Mock {
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let result = f(&mut self.state.lock().unwrap());
-        self.changed.notify_all();
+        // What it took may be what another waits for.
+        self.changed.notify(usize::MAX);
         result
     }
 
     fn wait<T>(&self, mut f: impl FnMut(&mut State) -> Option<T>) -> T {
-        let mut state = self.state.lock().unwrap();
+        let until = Instant::now() + LIMIT;
         loop {
-            if let Some(result) = f(&mut state) {
-                // What it took may be what another waits for.
-                self.changed.notify_all();
+            let changed = self.changed.listen();
+            let result = f(&mut self.state.lock().unwrap());
+            if let Some(result) = result {
+                self.changed.notify(usize::MAX);
                 return result;
             }
-            let (guard, waited) = self
-                .changed
-                .wait_timeout(state, Duration::from_secs(30))
-                .unwrap();
-            assert!(!waited.timed_out(), "nothing happened for 30 s");
-            state = guard;
+            assert!(changed.wait_deadline(until).is_some(), "nothing happened");
+        }
+    }
+
+    async fn until<T>(&self, mut f: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.listen();
+            let result = f(&mut self.state.lock().unwrap());
+            if let Some(result) = result {
+                self.changed.notify(usize::MAX);
+                return result;
+            }
+            changed.await;
         }
     }
 }
 
-impl Far for Mock {
+impl threads::copy::Far for Mock {
     fn read_bytes(&self, _max: usize) -> io::Result<Bytes> {
-        self.wait(|s| match s.check() {
-            Err(e) => Some(Err(e)),
-            Ok(()) if !s.to_socket.is_empty() => Some(Ok(s.to_socket.remove(0))),
-            Ok(()) => s.to_socket_ended.then(|| Ok(Bytes::new())),
-        })
+        self.wait(State::read)
     }
 
     fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
-        self.wait(|s| match s.check() {
-            Err(e) => Some(Err(e)),
-            Ok(()) => s
-                .room
-                .is_none_or(|r| s.from_socket.len() < r)
-                .then_some(Ok(())),
-        })?;
-        self.with(|s| s.from_socket.extend_from_slice(&bytes));
-        Ok(())
+        self.wait(|s| s.write(&bytes))
     }
 
     fn finish(&self) -> io::Result<()> {
-        self.with(|s| {
-            s.from_socket_ended = true;
-            s.check()
-        })
+        self.with(State::finish)
     }
 
     fn reset(&self, code: u32) {
@@ -94,16 +125,73 @@ impl Far for Mock {
     }
 }
 
+impl tasks::copy::Far for Mock {
+    async fn read_bytes(&self, _max: usize) -> io::Result<Bytes> {
+        self.until(State::read).await
+    }
+
+    async fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
+        self.until(|s| s.write(&bytes)).await
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.with(State::finish)
+    }
+
+    fn reset(&self, code: u32) {
+        self.with(|s| s.reset = Some(code));
+    }
+}
+
+/// What a running copier comes to.
+type Copier = JoinHandle<Result<Carried, Broken>>;
+
+/// How a runtime begins to join.
+type Join = fn(TcpStream, Arc<Mock>) -> Copier;
+
+fn on_threads(socket: TcpStream, stream: Arc<Mock>) -> Copier {
+    thread::spawn(move || threads::copy::join(socket, &*stream))
+}
+
+fn in_tasks(socket: TcpStream, stream: Arc<Mock>) -> Copier {
+    let socket = smol::Async::new(socket).unwrap();
+    thread::spawn(move || smol::block_on(tasks::copy::join(socket, &*stream)))
+}
+
 /// A joined pair: the local application's socket, the stream, and the running copier.
-fn joined() -> (TcpStream, Arc<Mock>, JoinHandle<Result<Carried, Broken>>) {
+fn joined(join: Join) -> (TcpStream, Arc<Mock>, Copier) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let app = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    app.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    app.set_read_timeout(Some(LIMIT)).unwrap();
     let socket = listener.accept().unwrap().0;
     prepare(&socket).unwrap();
     let mock = Arc::new(Mock::default());
-    let stream = Arc::clone(&mock);
-    (app, mock, thread::spawn(move || join(socket, &*stream)))
+    let copier = join(socket, Arc::clone(&mock));
+    (app, mock, copier)
+}
+
+/// Each of these for each runtime.
+macro_rules! for_each_runtime {
+    ($($test:ident)*) => {
+        mod threads_tests {
+            $(#[test] fn $test() { super::$test(super::on_threads); })*
+        }
+        mod tasks_tests {
+            $(#[test] fn $test() { super::$test(super::in_tasks); })*
+        }
+    };
+}
+
+for_each_runtime! {
+    bytes_and_ends_pass_both_ways_each_by_itself
+    the_far_end_may_end_first
+    many_bytes_arrive_as_they_were
+    a_reset_of_the_socket_is_a_reset_of_the_stream
+    a_reset_of_the_stream_is_a_reset_of_the_socket
+    a_reset_after_an_end_the_other_way_is_still_a_reset
+    a_reset_wakes_a_writer_whose_application_does_not_read
+    a_reset_wakes_a_writer_that_waits_for_credit
+    a_reset_that_the_writer_meets_first_is_no_end_to_the_reader
 }
 
 fn sees_reset(mut app: &TcpStream) {
@@ -113,9 +201,8 @@ fn sees_reset(mut app: &TcpStream) {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
-#[test]
-fn bytes_and_ends_pass_both_ways_each_by_itself() {
-    let (mut app, stream, copier) = joined();
+fn bytes_and_ends_pass_both_ways_each_by_itself(join: Join) {
+    let (mut app, stream, copier) = joined(join);
     app.write_all(b"question").unwrap();
     app.shutdown(Shutdown::Write).unwrap();
     stream.wait(|s| s.from_socket_ended.then_some(()));
@@ -135,9 +222,8 @@ fn bytes_and_ends_pass_both_ways_each_by_itself() {
     assert_eq!(stream.with(|s| s.reset), None);
 }
 
-#[test]
-fn the_far_end_may_end_first() {
-    let (mut app, stream, copier) = joined();
+fn the_far_end_may_end_first(join: Join) {
+    let (mut app, stream, copier) = joined(join);
     stream.with(|s| s.to_socket_ended = true);
     assert_eq!(app.read(&mut [0; 1]).unwrap(), 0);
     app.write_all(b"more").unwrap();
@@ -164,9 +250,8 @@ fn what_is_there_early_is_taken_without_waiting_and_an_end_is_left() {
     assert_eq!(socket.read(&mut [0]).unwrap(), 0, "the end");
 }
 
-#[test]
-fn many_bytes_arrive_as_they_were() {
-    let (mut app, stream, copier) = joined();
+fn many_bytes_arrive_as_they_were(join: Join) {
+    let (mut app, stream, copier) = joined(join);
     let mut sent = vec![0; 3_000_000];
     Random::new(1).fill(&mut sent);
     for piece in sent.chunks(100_001) {
@@ -186,9 +271,8 @@ fn many_bytes_arrive_as_they_were() {
     assert!(got == sent && stream.with(|s| s.from_socket == sent));
 }
 
-#[test]
-fn a_reset_of_the_socket_is_a_reset_of_the_stream() {
-    let (app, stream, copier) = joined();
+fn a_reset_of_the_socket_is_a_reset_of_the_stream(join: Join) {
+    let (app, stream, copier) = joined(join);
     SockRef::from(&app)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
@@ -202,17 +286,15 @@ fn a_reset_of_the_socket_is_a_reset_of_the_stream() {
     assert!(!stream.with(|s| s.from_socket_ended), "never a clean end");
 }
 
-#[test]
-fn a_reset_of_the_stream_is_a_reset_of_the_socket() {
-    let (app, stream, copier) = joined();
+fn a_reset_of_the_stream_is_a_reset_of_the_socket(join: Join) {
+    let (app, stream, copier) = joined(join);
     stream.with(|s| s.peer_reset = true);
     sees_reset(&app);
     assert_eq!(copier.join().unwrap().unwrap_err().side, Side::Stream);
 }
 
-#[test]
-fn a_reset_after_an_end_the_other_way_is_still_a_reset() {
-    let (app, stream, copier) = joined();
+fn a_reset_after_an_end_the_other_way_is_still_a_reset(join: Join) {
+    let (app, stream, copier) = joined(join);
     app.shutdown(Shutdown::Write).unwrap();
     stream.wait(|s| s.from_socket_ended.then_some(()));
     stream.with(|s| s.peer_reset = true);
@@ -220,9 +302,8 @@ fn a_reset_after_an_end_the_other_way_is_still_a_reset() {
     copier.join().unwrap().unwrap_err();
 }
 
-#[test]
-fn a_reset_wakes_a_writer_whose_application_does_not_read() {
-    let (mut app, stream, copier) = joined();
+fn a_reset_wakes_a_writer_whose_application_does_not_read(join: Join) {
+    let (mut app, stream, copier) = joined(join);
     // More than both sockets' buffers hold, so that the way down is stuck in its write.
     stream.with(|s| {
         s.to_socket
@@ -236,9 +317,8 @@ fn a_reset_wakes_a_writer_whose_application_does_not_read() {
     sees_reset(&app);
 }
 
-#[test]
-fn a_reset_wakes_a_writer_that_waits_for_credit() {
-    let (mut app, stream, copier) = joined();
+fn a_reset_wakes_a_writer_that_waits_for_credit(join: Join) {
+    let (mut app, stream, copier) = joined(join);
     stream.with(|s| s.room = Some(1));
     app.write_all(&[7; 100]).unwrap();
     stream.wait(|s| (s.from_socket.len() == 100).then_some(()));
@@ -248,11 +328,10 @@ fn a_reset_wakes_a_writer_that_waits_for_credit() {
     copier.join().unwrap().unwrap_err();
 }
 
-#[test]
-fn a_reset_that_the_writer_meets_first_is_no_end_to_the_reader() {
+fn a_reset_that_the_writer_meets_first_is_no_end_to_the_reader(join: Join) {
     // The system tells a reset once. Who writes all the time often is the one told, and the reader finds an end.
     for _ in 0..200 {
-        let (app, stream, copier) = joined();
+        let (app, stream, copier) = joined(join);
         let feeding = {
             let stream = Arc::clone(&stream);
             thread::spawn(move || {

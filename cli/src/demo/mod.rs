@@ -16,8 +16,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use posthole_blocking::Options;
-use posthole_blocking::carrier::ProxyChoice;
+use posthole_protocol::http::ProxyChoice;
+use posthole_runtime::Options;
 
 use crate::allow::{AllowList, Pattern};
 use crate::args::Demo;
@@ -25,26 +25,18 @@ use crate::connect::Client;
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::hostile::{Counts, Faults, Hostile, Upstream};
+use crate::line::{Line, Show};
+use crate::runtime::Runtime;
 use crate::serve::{ServeOptions, Server};
 use crate::stop::{Hangup, Stop};
 use crate::units::Size;
 use file::{Carried, File, Progress};
-use progress::Line;
 use table::Report;
 
 /// Between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(100);
 /// For the goodbyes at the end.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Whether the line that shows how far it is is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
-    /// It is.
-    Progress,
-    /// The table at the end is enough.
-    Table,
-}
 
 /// Runs the demo and prints its table.
 ///
@@ -65,20 +57,16 @@ pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
     let setup = |e: io::Error| Error::failed(format!("can't set the demo up: {e}"));
 
     let destination = file::destination(file).map_err(setup)?;
-    let server = serve(destination)?;
+    let server = serve(args.runtime, destination)?;
     let proxy =
         Hostile::start(args.seed, Faults::all(args.faults), Upstream::AsAsked).map_err(setup)?;
-    let client = connect(server.addr(), &proxy, destination)?;
+    let client = connect(args.runtime, server.addr(), &proxy, destination)?;
     let [(local, _)] = client.forwards() else {
         return Err(Error::failed("the demo has one forward"));
     };
 
     let tunnel = watch.carry(*local, file, || Some(proxy.counts()))?;
-    let session = client.link().session(Duration::ZERO);
-    let (used, counts) = (
-        session.map(|s| s.stats()).unwrap_or_default(),
-        proxy.counts(),
-    );
+    let (used, counts) = (client.stats().unwrap_or_default(), proxy.counts());
     let plain = watch.carry(destination, file, || None)?;
     client.stop(GRACE);
     server.stop(GRACE);
@@ -101,28 +89,35 @@ pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
     }
 }
 
-fn serve(destination: SocketAddr) -> Result<Server, Error> {
+fn serve(runtime: Runtime, destination: SocketAddr) -> Result<Server, Error> {
     let pattern: Pattern = destination
         .to_string()
         .parse()
         .expect("an address and a port are a pattern");
-    Server::start(ServeOptions {
+    let options = ServeOptions {
         listen: "127.0.0.1:0".into(),
         path: "/".into(),
         allow: AllowList::from_iter([pattern]),
         connect_timeout: GRACE,
         sessions: 4,
         connections: 16,
-    })
+    };
+    Server::start(runtime, options)
 }
 
-fn connect(server: SocketAddr, proxy: &Hostile, destination: SocketAddr) -> Result<Client, Error> {
+fn connect(
+    runtime: Runtime,
+    server: SocketAddr,
+    proxy: &Hostile,
+    destination: SocketAddr,
+) -> Result<Client, Error> {
     let options = Options::new().proxy(ProxyChoice::Url(proxy.url()));
     let forward: Forward = format!("0:{destination}")
         .parse()
         .expect("any port, and an address with a port");
     // Its own: an interrupt ends the demo as a whole.
     Client::start(
+        runtime,
         &format!("http://{server}/"),
         options,
         &[forward],
@@ -155,9 +150,11 @@ impl Watch {
             .name("file".into())
             .spawn(work)
             .map_err(|e| Error::failed(format!("no thread for the file: {e}")))?;
-        let mut line = Line::new(self.show == Show::Progress);
+        let mut line = Line::new(self.show);
+        let began = Instant::now();
+        let text = || progress::line(file.size, &progress, counts(), began.elapsed());
         loop {
-            line.show(file.size, &progress, counts());
+            line.show(text);
             let ended = done.recv_timeout(TICK);
             let far = |what: &str| {
                 let far = |n: &std::sync::atomic::AtomicU64| {
@@ -187,7 +184,7 @@ impl Watch {
                     return Err(far("the thread that carried the file is gone"));
                 }
                 Ok(result) => {
-                    line.show(file.size, &progress, counts());
+                    line.show(text);
                     line.clear();
                     return result.map_err(|e| far(&format!("the connection failed ({e})")));
                 }

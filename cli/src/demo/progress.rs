@@ -1,62 +1,25 @@
-//! The line that shows how far the demo is: rewritten in place on a terminal, a new one now and then elsewhere.
+//! How far the demo is, in a line.
 
-use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::file::Progress;
 use crate::hostile::Counts;
 use crate::units::{Rate, Size};
 
-/// Between two lines where they are not rewritten.
-const SELDOM: Duration = Duration::from_secs(2);
 /// Characters of the bar.
 const BAR: u64 = 24;
 
-/// Where the line goes.
-#[derive(Debug)]
-pub(super) struct Line {
-    is_wanted: bool,
-    is_terminal: bool,
-    began: Instant,
-    last: Option<Instant>,
-}
-
-impl Line {
-    pub(super) fn new(is_wanted: bool) -> Line {
-        Line {
-            is_wanted,
-            is_terminal: io::stderr().is_terminal(),
-            began: Instant::now(),
-            last: None,
-        }
-    }
-
-    /// Shows how far it is.
-    pub(super) fn show(&mut self, size: u64, progress: &Progress, counts: Option<Counts>) {
-        let seldom = !self.is_terminal && self.last.is_some_and(|last| last.elapsed() < SELDOM);
-        if seldom || !self.is_wanted {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let up = progress.up.load(Ordering::Relaxed);
-        let down = progress.down.load(Ordering::Relaxed);
-        let text = text(size, up, down, counts, self.began.elapsed());
-        let mut to = io::stderr().lock();
-        let _ = if self.is_terminal {
-            write!(to, "\r\x1b[K{text}")
-        } else {
-            writeln!(to, "{text}")
-        };
-        let _ = to.flush();
-    }
-
-    /// Takes the line away again where it was rewritten.
-    pub(super) fn clear(&self) {
-        if self.is_terminal && self.is_wanted {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
+/// The line after this time.
+pub(super) fn line(
+    size: u64,
+    progress: &Progress,
+    counts: Option<Counts>,
+    time: Duration,
+) -> String {
+    let up = progress.up.load(Ordering::Relaxed);
+    let down = progress.down.load(Ordering::Relaxed);
+    text(size, up, down, counts, time)
 }
 
 fn text(size: u64, up: u64, down: u64, counts: Option<Counts>, time: Duration) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use posthole_blocking::Stats;
+use posthole_runtime::Stats;
 
 use super::file::{Carried, File};
 use crate::hostile::{Counts, Fault};

@@ -31,7 +31,7 @@ pub use faults::{Fault, Faults};
 use http::{Kind, Message, Start};
 use relay::Relay;
 
-use crate::copy::STACK;
+use crate::threads::copy::STACK;
 
 /// The longest silence.
 const SILENCE: Duration = Duration::from_secs(3600);

@@ -13,6 +13,69 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Far more than anything here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// What the two ends run on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct On {
+    pub(crate) client: &'static str,
+    pub(crate) server: &'static str,
+}
+
+impl On {
+    /// A server with these arguments, and its URL.
+    pub(crate) fn serve(self, arguments: &str) -> (Posthole, String) {
+        Posthole::serve(&format!("{arguments} --runtime {}", self.server))
+    }
+
+    /// The same, where the arguments say the port.
+    pub(crate) fn serve_at(self, arguments: &str) -> Posthole {
+        let server = Posthole::start(&format!("serve {arguments} --runtime {}", self.server));
+        server.line("listening on");
+        server
+    }
+
+    /// A client with these arguments, and where its first forward listens.
+    pub(crate) fn connect(self, arguments: &str) -> (Posthole, SocketAddr) {
+        Posthole::connect(&format!("{arguments} --runtime {}", self.client))
+    }
+
+    /// The same, of which nothing is awaited.
+    pub(crate) fn start_connect(self, arguments: &str) -> Posthole {
+        Posthole::start(&format!("connect {arguments} --runtime {}", self.client))
+    }
+}
+
+/// Makes tests of functions that take an [`On`]: one for each runtime at both ends.
+#[macro_export]
+macro_rules! on_each_runtime {
+    ($($test:ident)*) => {
+        $crate::on_runtimes!(blocking: "blocking", "blocking"; $($test)*);
+        $crate::on_runtimes!(smol: "smol", "smol"; $($test)*);
+    };
+}
+
+/// The same, and one for each mixed pair.
+#[macro_export]
+macro_rules! on_each_pair {
+    ($($test:ident)*) => {
+        $crate::on_each_runtime!($($test)*);
+        $crate::on_runtimes!(smol_to_blocking: "smol", "blocking"; $($test)*);
+        $crate::on_runtimes!(blocking_to_smol: "blocking", "smol"; $($test)*);
+    };
+}
+
+/// The same, for one pair, in a module of its own.
+#[macro_export]
+macro_rules! on_runtimes {
+    ($name:ident: $client:literal, $server:literal; $($test:ident)*) => {
+        mod $name {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::support::On { client: $client, server: $server });
+            })*
+        }
+    };
+}
+
 /// A running `posthole`; killed when dropped.
 pub(crate) struct Posthole {
     child: Child,
@@ -52,7 +115,7 @@ impl Posthole {
     }
 
     /// A server for these destinations, and its URL.
-    pub(crate) fn serve(arguments: &str) -> (Posthole, String) {
+    fn serve(arguments: &str) -> (Posthole, String) {
         let server = Posthole::start(&format!("serve --listen 127.0.0.1:0 {arguments}"));
         let line = server.line("listening on http://");
         let url = line
@@ -64,7 +127,7 @@ impl Posthole {
     }
 
     /// A client with these arguments, and where its first forward listens.
-    pub(crate) fn connect(arguments: &str) -> (Posthole, SocketAddr) {
+    fn connect(arguments: &str) -> (Posthole, SocketAddr) {
         let client = Posthole::start(&format!("connect {arguments}"));
         let line = client.line("forwarding ");
         let addr = line
@@ -118,6 +181,10 @@ impl Posthole {
 
     pub(crate) fn stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

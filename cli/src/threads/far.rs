@@ -1,5 +1,4 @@
-//! The one place that knows both the runtime's streams and the copier: a stream as the copier's far side, and what its
-//! errors say.
+//! The one place that knows both the runtime's streams and the copier: a stream as the copier's far side.
 
 use std::io;
 use std::net::Shutdown;
@@ -8,10 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::{ReadError, Session, Stream, WriteError};
+use posthole_blocking::{Session, Stream};
 
-use crate::copy::Far;
-use crate::refusal::Refusal;
+use super::copy::Far;
 
 impl Far for Stream {
     fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
@@ -31,21 +29,8 @@ impl Far for Stream {
     }
 }
 
-/// The reason that the peer gave for ending a stream, if the peer it was.
-pub(crate) fn refusal_in(error: &io::Error) -> Option<Refusal> {
-    let inner = error.get_ref()?;
-    let code = match (
-        inner.downcast_ref::<ReadError>(),
-        inner.downcast_ref::<WriteError>(),
-    ) {
-        (Some(ReadError::Reset(code)), _) | (_, Some(WriteError::Stopped(code))) => code.0,
-        _ => return None,
-    };
-    Some(Refusal::from_code(code))
-}
-
 /// Ends a session in order, but within this time; then it is aborted.
-pub(crate) fn close_within(session: &Session, grace: Duration) {
+pub(super) fn close_within(session: &Session, grace: Duration) {
     let (done, wait) = mpsc::channel();
     let closing = session.clone();
     let thread = thread::Builder::new().name("close".into()).spawn(move || {

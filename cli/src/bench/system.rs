@@ -1,0 +1,246 @@
+//! What is measured: the plain relay, and tunnels with either runtime at either end. Each leads from a port that the
+//! near end of the load connects to, to the load's far end, all on loopback.
+//!
+//! ```text
+//!   near end ──▶ relay   ──▶ [delay] ──▶ relay ──▶ far end
+//!   near end ──▶ connect ──▶ [delay] ──▶ serve ──▶ far end
+//! ```
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::crew::{Crew, Member};
+use super::load::Failed;
+use crate::runtime::Runtime;
+
+/// What connections are carried by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum System {
+    /// Two plain relays: what everything is compared with.
+    Relay,
+    /// The same under another name; how far its ratios are from 1 is the noise.
+    RelayAgain,
+    /// `connect` and `serve`.
+    Posthole {
+        /// What `connect` runs on.
+        client: Runtime,
+        /// What `serve` runs on.
+        server: Runtime,
+    },
+}
+
+impl FromStr for System {
+    type Err = String;
+
+    /// `smol`, `smol/blocking` (client, then server), or `relay` for the noise.
+    fn from_str(text: &str) -> Result<System, String> {
+        if text == "relay" {
+            return Ok(System::RelayAgain);
+        }
+        let runtime = |name| {
+            <Runtime as ValueEnum>::from_str(name, false).map_err(|_| {
+                let names: Vec<_> = Runtime::ALL.iter().map(|r| r.name()).collect();
+                let names = names.join(", ");
+                format!("there is no runtime `{name}`; there are {names}, and CLIENT/SERVER")
+            })
+        };
+        let (client, server) = text.split_once('/').unwrap_or((text, text));
+        Ok(System::Posthole {
+            client: runtime(client)?,
+            server: runtime(server)?,
+        })
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            System::Relay => f.pad("relay"),
+            System::RelayAgain => f.pad("relay again"),
+            System::Posthole { client, server } if client == server => f.pad(client.name()),
+            System::Posthole { client, server } => {
+                f.pad(&format!("{}/{}", client.name(), server.name()))
+            }
+        }
+    }
+}
+
+/// The processes of one system, running. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    /// Where the near end connects to.
+    pub(super) entry: SocketAddr,
+    /// The two whose use counts.
+    pub(super) client: Member,
+    pub(super) server: Member,
+    _delay: Option<Member>,
+}
+
+impl Tunnel {
+    /// The ids of the two processes that count.
+    pub(super) fn ids(&self) -> [u32; 2] {
+        [self.client.id, self.server.id]
+    }
+}
+
+/// A server and clients that hold sessions with it.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) server: Member,
+    pub(super) holder: Member,
+    _delay: Option<Member>,
+}
+
+/// How systems are started.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) crew: Crew,
+    /// The round trip between the two ends.
+    pub(super) round_trip: Option<Duration>,
+    /// The most connections or sessions that a test has.
+    pub(super) most: usize,
+}
+
+impl Site {
+    /// The load's far end, and where it listens.
+    pub(super) fn far(&self) -> Result<(Member, SocketAddr), Failed> {
+        self.listening(&["bench-part", "far"])
+    }
+
+    /// Starts a system that leads to `far`.
+    pub(super) fn tunnel(&self, system: System, far: SocketAddr) -> Result<Tunnel, Failed> {
+        match system {
+            System::Relay | System::RelayAgain => {
+                let relay =
+                    |to: SocketAddr| self.listening(&["bench-part", "relay", &to.to_string()]);
+                let (server, addr) = relay(far)?;
+                let (delay, addr) = self.delayed(addr)?;
+                let (client, entry) = relay(addr)?;
+                Ok(Tunnel {
+                    entry,
+                    client,
+                    server,
+                    _delay: delay,
+                })
+            }
+            System::Posthole { client, server } => {
+                let (server, addr) = self.serve(server, far)?;
+                let (delay, addr) = self.delayed(addr)?;
+                let client = self.crew.start(&[
+                    "connect",
+                    &format!("http://{addr}/"),
+                    "-L",
+                    &format!("0:{far}"),
+                    "--proxy",
+                    "none",
+                    "--runtime",
+                    client.name(),
+                    "--with-parent",
+                    "--quiet",
+                ])?;
+                let entry = address(&client.says("forwarding ")?)?;
+                Ok(Tunnel {
+                    entry,
+                    client,
+                    server,
+                    _delay: delay,
+                })
+            }
+        }
+    }
+
+    /// Starts a server, and a client that has opened the first of `count` sessions.
+    pub(super) fn holding(
+        &self,
+        (client, server): (Runtime, Runtime),
+        count: usize,
+    ) -> Result<Holding, Failed> {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let (server, addr) = self.serve(server, nowhere)?;
+        let (delay, addr) = self.delayed(addr)?;
+        let holder = self.crew.start(&[
+            "bench-part",
+            "sessions",
+            &format!("http://{addr}/"),
+            &count.to_string(),
+            client.name(),
+        ])?;
+        holder.says("opened ")?;
+        Ok(Holding {
+            server,
+            holder,
+            _delay: delay,
+        })
+    }
+
+    fn serve(&self, runtime: Runtime, allow: SocketAddr) -> Result<(Member, SocketAddr), Failed> {
+        // Beside those of the test there are those that try whether it is ready.
+        let most = (self.most + 100).to_string();
+        let server = self.crew.start(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--allow",
+            &allow.to_string(),
+            "--max-connections",
+            &most,
+            "--max-sessions",
+            &most,
+            "--runtime",
+            runtime.name(),
+            "--with-parent",
+            "--quiet",
+        ])?;
+        let url = server.says("listening on http://")?;
+        Ok((server, address(url.trim_end_matches('/'))?))
+    }
+
+    /// Where to connect to, to reach `to` over the path that is asked for.
+    fn delayed(&self, to: SocketAddr) -> Result<(Option<Member>, SocketAddr), Failed> {
+        let Some(round_trip) = self.round_trip else {
+            return Ok((None, to));
+        };
+        let time = format!("{}ms", round_trip.as_secs_f64() * 1e3);
+        let (delay, addr) = self.listening(&["bench-part", "delay", &to.to_string(), &time])?;
+        Ok((Some(delay), addr))
+    }
+
+    fn listening(&self, arguments: &[&str]) -> Result<(Member, SocketAddr), Failed> {
+        let member = self.crew.start(arguments)?;
+        let addr = address(&member.says("listening on ")?)?;
+        Ok((member, addr))
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, Failed> {
+    text.parse()
+        .map_err(|_| Failed(format!("`{text}` is no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn systems_are_named_by_their_runtimes() {
+        for &runtime in Runtime::ALL {
+            let name = runtime.name();
+            let both: System = name.parse().unwrap();
+            assert_eq!(both.to_string(), name);
+            assert_eq!(format!("{name}/{name}").parse::<System>().unwrap(), both);
+        }
+        assert_eq!("relay".parse::<System>().unwrap(), System::RelayAgain);
+        assert!(
+            "threads"
+                .parse::<System>()
+                .unwrap_err()
+                .contains("blocking")
+        );
+        assert!("blocking/".parse::<System>().is_err());
+    }
+}

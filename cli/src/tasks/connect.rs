@@ -1,0 +1,105 @@
+//! `posthole connect … -L …` as tasks: one for each port, one for each connection.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use posthole_runtime::{Options, Stats};
+use smol::{Async, Timer};
+
+use super::copy::join;
+use super::link::Link;
+use crate::connect::{CONNECTIONS, NO_DESCRIPTOR, NO_SESSION, Port};
+use crate::copy::prepare;
+use crate::error::Error;
+use crate::live::{Live, Place};
+use crate::stop::Stop;
+
+/// Running forwards over one session.
+#[derive(Debug)]
+pub(crate) struct Client {
+    link: Arc<Link>,
+    live: Arc<Live>,
+}
+
+impl Client {
+    pub(crate) fn start(
+        url: &str,
+        options: Options,
+        ports: Vec<(TcpListener, Port)>,
+        stop: Stop,
+    ) -> Result<Client, Error> {
+        let link = Link::start(url, options, stop);
+        let live = Live::new(CONNECTIONS);
+        for (listener, port) in ports {
+            let listener = Async::new(listener)
+                .map_err(|e| Error::failed(format!("can't wait on {}: {e}", port.addr)))?;
+            let shared = Arc::new(Shared {
+                port,
+                link: Arc::clone(&link),
+                live: Arc::clone(&live),
+            });
+            smol::spawn(accept(listener, shared)).detach();
+        }
+        Ok(Client { link, live })
+    }
+
+    pub(crate) fn stats(&self) -> Option<Stats> {
+        Some(self.link.session_now()?.stats())
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Ends the session within this time.
+    pub(crate) fn close(&self, grace: Duration) {
+        smol::block_on(self.link.close(grace));
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    port: Port,
+    link: Arc<Link>,
+    live: Arc<Live>,
+}
+
+async fn accept(listener: Async<TcpListener>, shared: Arc<Shared>) {
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(e) => {
+                shared.port.not_accepted(&e);
+                Timer::after(NO_DESCRIPTOR).await;
+                continue;
+            }
+        };
+        // Whatever comes of it, it is a reset if it does not end well.
+        if prepare(&socket).is_err() {
+            continue;
+        }
+        if let Some(place) = shared.live.enter() {
+            smol::spawn(carry(socket, Arc::clone(&shared), place)).detach();
+        }
+    }
+}
+
+async fn carry(socket: Async<TcpStream>, shared: Arc<Shared>, place: Place) {
+    let Some(session) = shared.link.session(NO_SESSION).await else {
+        return shared.port.no_session();
+    };
+    let (first, early) = shared.port.first(&socket);
+    let stream = async {
+        let stream = session.open().await?;
+        stream.write_bytes(first).await?;
+        Ok(stream)
+    };
+    let stream = stream.await;
+    drop(session);
+    match stream {
+        Ok(stream) => shared.port.carried(early, &join(socket, &stream).await),
+        Err(e) => shared.port.not_opened(&e),
+    }
+    drop(place);
+}

@@ -1,0 +1,9 @@
+//! `serve` and `connect` on threads.
+
+pub(crate) mod connect;
+pub(crate) mod copy;
+mod dial;
+mod far;
+mod link;
+pub(crate) mod serve;
+pub(crate) mod stdio;
