@@ -4,62 +4,22 @@
 
 mod front_common;
 
+use front_common::child::Server;
 use front_common::{Dummy, Mode, connect_to, post, read_reply, read_to_end, status};
 use posthole_smol::front::Limits;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::Duration;
 
-const CHILD: &str = "POSTHOLE_TEST_DESCRIPTORS";
-
-/// Serves until it is killed.
 #[test]
 fn child() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
-    let (front, _dummy) = Dummy::start(Mode::Echo, Limits::default());
-    println!("listening on {}", front.local_addr());
-    loop {
-        std::thread::park();
-    }
-}
-
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn serve_with_descriptors(limit: u32) -> (Server, SocketAddr) {
-    let test = std::env::current_exe().unwrap();
-    let script = format!("ulimit -n {limit} && exec \"$0\" --exact child --nocapture");
-    let child = Command::new("sh")
-        .args(["-c", &script])
-        .arg(test)
-        .env(CHILD, "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut server = Server(child);
-    let addr = BufReader::new(server.0.stdout.take().unwrap())
-        .lines()
-        .find_map(|line| {
-            line.unwrap()
-                .split_once("listening on ")
-                .map(|(_, addr)| addr.parse().unwrap())
-        })
-        .expect("the child says where");
-    (server, addr)
+    front_common::child::run(Mode::Echo);
 }
 
 #[test]
 fn without_descriptors_everyone_gets_an_answer_and_the_front_recovers() {
-    let (mut server, addr) = serve_with_descriptors(40);
+    let mut server = Server::with_descriptors(40);
+    let addr = server.addr;
     let mut first = connect_to(addr);
     post(&mut first, b"first");
     assert_eq!(read_reply(&mut first).body, b"first");
@@ -91,7 +51,10 @@ fn without_descriptors_everyone_gets_an_answer_and_the_front_recovers() {
         post(&mut stream, b"anew");
         first_status(&mut stream) == 200
     });
-    assert!(server.0.try_wait().unwrap().is_none(), "it still runs");
+    assert!(
+        server.process.try_wait().unwrap().is_none(),
+        "it still runs"
+    );
 }
 
 fn first_status(stream: &mut TcpStream) -> u16 {

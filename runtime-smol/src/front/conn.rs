@@ -36,10 +36,8 @@ struct State {
     drained: bool,
     /// A receive was refused because an answer was on its way.
     withheld: bool,
-    /// hyper's buffer has grown.
+    /// hyper's buffer has grown, and nothing is in it.
     swollen: bool,
-    /// ... and a small request has come since.
-    renew: bool,
     stop: Option<Stop>,
     task: Option<Waker>,
 }
@@ -89,7 +87,7 @@ pub(super) enum Next {
     End(End),
 }
 
-/// A request of so many bytes needs no large buffer: hyper's smallest.
+/// What fits into hyper's buffer before that grows.
 const SMALL: usize = 8 * 1024;
 
 impl Conn {
@@ -104,7 +102,6 @@ impl Conn {
                 drained: true,
                 withheld: false,
                 swollen: false,
-                renew: false,
                 stop: None,
                 task: None,
             }),
@@ -139,7 +136,6 @@ impl Conn {
         let mut state = self.lock();
         state.drained = amount.is_none();
         state.received += amount.unwrap_or(0);
-        state.swollen |= state.received > SMALL;
         if state.phase == Phase::Idle && amount.is_some_and(|amount| amount > 0) {
             state.enter(Phase::Head);
         }
@@ -159,8 +155,7 @@ impl Conn {
         let mut state = self.lock();
         if state.phase == Phase::Writing {
             state.enter(Phase::Idle);
-            state.renew = state.swollen && state.received <= SMALL;
-            state.received = 0;
+            state.swollen = std::mem::take(&mut state.received) > SMALL;
         }
     }
 
@@ -224,8 +219,8 @@ impl Conn {
         let mut state = self.lock();
         let state = &mut *state;
         match state.phase {
-            Phase::Idle if std::mem::take(&mut state.renew) => {
-                (state.swollen, state.withheld) = (false, false);
+            Phase::Idle if std::mem::take(&mut state.swollen) => {
+                state.withheld = false;
                 Next::Renew
             }
             Phase::Idle if std::mem::take(&mut state.withheld) => Next::Again,

@@ -1,6 +1,8 @@
 //! A service that echoes, holds or floods, and a client that is nothing but a socket.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod child;
+
 use bytes::Bytes;
 use posthole_protocol::wire::Chain;
 use posthole_smol::front::{Limits, OwnFront, Reply, Service};
@@ -24,6 +26,8 @@ pub enum Mode {
     Hold,
     /// Answer with so many bytes at once.
     Large(usize),
+    /// Keep bodies that begin with `h`, echo the others.
+    Either,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,8 +130,12 @@ impl Service for Dummy {
 
     fn begin(&self, body: Bytes) -> Self::Pending {
         let number = self.0.begun.fetch_add(1, Ordering::SeqCst);
-        let pending: Self::Pending = match self.0.mode {
-            Mode::Echo => Box::pin(std::future::ready(Some(reply(number, body)))),
+        let mode = match self.0.mode {
+            Mode::Either if body.first() == Some(&b'h') => Mode::Hold,
+            mode @ (Mode::Either | Mode::Echo | Mode::Hold | Mode::Large(_)) => mode,
+        };
+        let pending: Self::Pending = match mode {
+            Mode::Echo | Mode::Either => Box::pin(std::future::ready(Some(reply(number, body)))),
             Mode::Large(size) => Box::pin(std::future::ready(Some(reply(
                 number,
                 vec![9; size].into(),
