@@ -3,11 +3,15 @@
 
 mod front_common;
 
-use front_common::{Dummy, Mode, Seen, connect, post, read_reply, read_to_end, status, until};
+use front_common::{
+    Dummy, LONG, Mode, Seen, connect, post, read_reply, read_to_end, status, until,
+};
 use posthole_protocol::http::Refusal;
 use posthole_smol::front::{Limits, OwnFront};
+use posthole_smol::spawn::Spawner;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn quick() -> Limits {
@@ -291,6 +295,32 @@ fn a_client_that_goes_while_held_is_noticed() {
 }
 
 #[test]
+fn a_client_that_closes_its_side_gets_an_answer_that_is_ready_but_is_not_held() {
+    let (front, dummy) = Dummy::start(Mode::Large(20_000_000), Limits::default());
+    let mut stream = connect(&front);
+    post(&mut stream, b"all there is");
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_reply(&mut stream).body.len(), 20_000_000);
+    assert_eq!(read_to_end(&mut stream), b"");
+    assert_eq!(dummy.begun(), 1);
+
+    let (front, dummy) = Dummy::start(Mode::Hold, Limits::default());
+    for closes_at_once in [true, false] {
+        let mut stream = connect(&front);
+        post(&mut stream, b"hold me");
+        if closes_at_once {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+        if !closes_at_once {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        dummy.wait(|seen| matches!(seen, Seen::Gone(_)));
+        assert_eq!(read_to_end(&mut stream), b"");
+    }
+}
+
+#[test]
 fn a_request_before_the_answer_closes_the_connection() {
     let (front, dummy) = Dummy::start(Mode::Hold, Limits::default());
     let mut stream = connect(&front);
@@ -496,6 +526,77 @@ fn stop_lets_a_reply_finish_and_closes_the_rest() {
     assert_eq!(read_to_end(&mut writing), b"");
     stopper.join().unwrap();
     assert!(TcpStream::connect(addr).is_err(), "it listens no more");
+}
+
+/// Whatever a connection is doing, short of writing an answer, it ends at once.
+#[test]
+fn stop_in_the_middle_of_a_request() {
+    let (front, dummy) = Dummy::start(Mode::Hold, Limits::default());
+    let mut streams: Vec<_> = [
+        &b""[..],
+        b"POST /p HT",
+        b"POST /p HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc",
+        b"POST /p HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+    ]
+    .into_iter()
+    .map(|bytes| {
+        let mut stream = connect(&front);
+        stream.write_all(bytes).unwrap();
+        stream
+    })
+    .collect();
+    dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    until(|| front.connections() == 4);
+    smol::block_on(front.stop(LONG));
+    for stream in &mut streams {
+        assert_eq!(read_to_end(stream), b"");
+    }
+    assert_eq!((dummy.begun(), dummy.gone()), (1, 1));
+}
+
+#[test]
+fn a_reply_that_is_not_taken_is_waited_for_no_longer_than_told() {
+    let (front, dummy) = Dummy::start(Mode::Large(20_000_000), Limits::default());
+    let mut never = connect(&front);
+    post(&mut never, b"x");
+    dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    smol::block_on(front.stop(Duration::from_millis(50)));
+    assert!(read_to_end(&mut never).len() < 20_000_000);
+}
+
+#[test]
+fn it_runs_wherever_its_tasks_are_started() {
+    let executor = Arc::new(smol::Executor::new());
+    let spawner = {
+        let executor = Arc::clone(&executor);
+        Spawner::new(move |task| executor.spawn(task).detach())
+    };
+    let (stop, stopped) = smol::channel::bounded::<()>(1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dummy = Dummy::new(Mode::Echo);
+    let front = OwnFront::start_on(
+        &spawner,
+        listener,
+        "/p".into(),
+        Limits::default(),
+        dummy.clone(),
+    )
+    .unwrap();
+    // One thread, so that nothing may block it.
+    let thread = std::thread::spawn(move || smol::block_on(executor.run(stopped.recv())));
+    let mut streams: Vec<_> = (0..50).map(|_| connect(&front)).collect();
+    for round in 0..20_u8 {
+        for stream in &mut streams {
+            post(stream, &[round; 5000]);
+        }
+        for stream in &mut streams {
+            assert_eq!(read_reply(stream).body, [round; 5000]);
+        }
+    }
+    smol::block_on(front.stop(LONG));
+    drop(stop);
+    assert!(thread.join().unwrap().is_err());
+    assert_eq!(dummy.begun(), 1000);
 }
 
 #[test]

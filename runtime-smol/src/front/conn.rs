@@ -36,6 +36,8 @@ struct State {
     drained: bool,
     /// A receive was refused because an answer was on its way.
     withheld: bool,
+    /// The client has closed its side.
+    end: Side,
     /// hyper's buffer has grown, and nothing is in it.
     swollen: bool,
     stop: Option<Stop>,
@@ -56,6 +58,16 @@ enum Phase {
     Writing,
     /// A refusal is, or was, on its way; nothing comes after it.
     Refusing,
+}
+
+/// The client's side of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    Open,
+    /// Closed, which hyper doesn't know: it would drop a request that is whole and may be answered at once.
+    Closed,
+    /// Closed, which hyper may know: the request is not whole.
+    Told,
 }
 
 /// How soon a connection is to end.
@@ -101,6 +113,7 @@ impl Conn {
                 received: 0,
                 drained: true,
                 withheld: false,
+                end: Side::Open,
                 swollen: false,
                 stop: None,
                 task: None,
@@ -128,17 +141,23 @@ impl Conn {
     pub(super) fn may_read(&self) -> bool {
         let mut state = self.lock();
         state.withheld = matches!(state.phase, Phase::Writing | Phase::Refusing);
-        !state.withheld
+        !state.withheld && state.end != Side::Closed
     }
 
-    /// A receive came to so many bytes, or to nothing.
-    pub(super) fn on_read(&self, amount: Option<usize>) {
+    /// A receive came to so many bytes, or to nothing; whether hyper may know.
+    pub(super) fn on_read(&self, amount: Option<usize>) -> bool {
         let mut state = self.lock();
-        state.drained = amount.is_none();
+        state.drained = amount.is_none_or(|amount| amount == 0);
         state.received += amount.unwrap_or(0);
-        if state.phase == Phase::Idle && amount.is_some_and(|amount| amount > 0) {
-            state.enter(Phase::Head);
+        match (state.phase, amount) {
+            (Phase::Idle, Some(1..)) => state.enter(Phase::Head),
+            (Phase::Body, Some(0)) if state.end == Side::Open => {
+                state.end = Side::Closed;
+                return false;
+            }
+            _ => {}
         }
+        true
     }
 
     /// Whether hyper may write: only what the service has said. What it says of its own accord, in few words, about a
@@ -219,6 +238,7 @@ impl Conn {
         let mut state = self.lock();
         let state = &mut *state;
         match state.phase {
+            Phase::Idle if state.end != Side::Open => Next::End(End::Closed),
             Phase::Idle if std::mem::take(&mut state.swollen) => {
                 state.withheld = false;
                 Next::Renew
@@ -227,7 +247,11 @@ impl Conn {
             Phase::Idle => Next::Wait(state.since.checked_add(limits.idle)),
             Phase::Head => Next::Wait(state.since.checked_add(limits.head_time)),
             // Bytes are pipelining: what they ask for could not be answered before what is held.
-            Phase::Held if !state.drained => Next::End(End::Closed),
+            Phase::Held if !state.drained || state.end != Side::Open => Next::End(End::Closed),
+            Phase::Body if state.end == Side::Closed => {
+                state.end = Side::Told;
+                Next::Again
+            }
             Phase::Body | Phase::Held => Next::Wait(None),
             Phase::Writing | Phase::Refusing => Next::Wait(limits.late(state.since, state.written)),
         }
