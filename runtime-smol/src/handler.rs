@@ -146,11 +146,6 @@ impl House {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the tasks of sessions run.
-    pub(crate) fn spawner(&self) -> &Spawner {
-        &self.spawner
-    }
-
     /// Sessions keep this front running.
     pub(crate) fn run_by(&self, front: &Arc<Running>) {
         let first = self.front.set(Arc::downgrade(front));
