@@ -394,6 +394,24 @@ fn a_large_last_answer_is_whole_before_the_end() {
     assert_eq!(read_to_end(&mut stream), b"");
 }
 
+/// hyper takes a connection with such a request for one that is to speak something else soon.
+#[test]
+fn a_large_last_answer_to_who_would_upgrade_is_whole_too() {
+    let (front, _) = Dummy::start(Mode::Large(20_000_000), Limits::default());
+    for more in ["", "Connection: close\r\n"] {
+        let mut stream = connect(&front);
+        let head = format!("POST /p HTTP/1.1\r\nContent-Length: 1\r\nUpgrade: h2c\r\n{more}\r\nx");
+        stream.write_all(head.as_bytes()).unwrap();
+        assert_eq!(read_reply(&mut stream).body.len(), 20_000_000);
+        if more.is_empty() {
+            post(&mut stream, b"y");
+            assert_eq!(read_reply(&mut stream).body.len(), 20_000_000);
+        } else {
+            assert_eq!(read_to_end(&mut stream), b"");
+        }
+    }
+}
+
 #[test]
 fn an_answer_that_is_not_taken_closes_the_connection() {
     let (front, dummy) = Dummy::start(
