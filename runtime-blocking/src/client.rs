@@ -4,7 +4,6 @@ use crate::carrier::Target;
 use crate::driver::Shared;
 use crate::error::ConnectError;
 use crate::lanes::Lanes;
-use crate::machine::Machine;
 use crate::options::Options;
 use crate::random;
 use crate::session::Session;
@@ -45,11 +44,8 @@ pub fn connect(url: &str, options: Options) -> Result<Session, ConnectError> {
     }
     tracing::debug!(?id, to = %target.describe(), "connecting");
     let core = Client::new(options.config, id, timer::now());
-    let machine = Machine::Client {
-        core,
-        lanes: Lanes::new(Arc::new(target)),
-    };
-    let session = Session::new(Shared::new(machine, None));
+    let lanes = Lanes::new(Arc::new(target));
+    let session = Session::new(Shared::client(core, lanes));
     session.shared().lock().settle();
     if !options.wait_for_answer || session.wait_connected(options.connect_timeout) {
         return Ok(session);

@@ -1,8 +1,7 @@
-//! What goes wrong, in the words that code written for sockets knows. The one place where `io::Error` is made of what
-//! the core says.
+//! What keeps a session from beginning.
 
 use crate::carrier;
-use posthole_protocol::{CloseReason, ReadError, WriteError};
+use posthole_protocol::CloseReason;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -60,60 +59,5 @@ impl From<ConnectError> for io::Error {
             ConnectError::Ended(_) => ErrorKind::ConnectionRefused,
         };
         io::Error::new(kind, error)
-    }
-}
-
-/// Inside an [`io::Error`]: the session has ended, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionEnded(pub CloseReason);
-
-impl fmt::Display for SessionEnded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the session has ended: {}", self.0)
-    }
-}
-
-impl Error for SessionEnded {}
-
-/// What whoever uses an ended session gets. Never `TimedOut`, which much code takes for a reason to try again.
-pub(crate) fn session_error(reason: &CloseReason) -> io::Error {
-    let kind = match reason {
-        CloseReason::Local | CloseReason::Aborted => ErrorKind::NotConnected,
-        CloseReason::Peer { .. }
-        | CloseReason::GaveUp { .. }
-        | CloseReason::Idle { .. }
-        | CloseReason::Gone
-        | CloseReason::Replaced
-        | CloseReason::Stalled { .. }
-        | CloseReason::Violation(_)
-        | CloseReason::Version { .. }
-        | _ => ErrorKind::ConnectionAborted,
-    };
-    io::Error::new(kind, SessionEnded(reason.clone()))
-}
-
-/// A closing session has no reason yet.
-pub(crate) fn closed_error(closed: Option<&CloseReason>) -> io::Error {
-    closed.map_or_else(
-        || io::Error::new(ErrorKind::NotConnected, "the session is being closed"),
-        session_error,
-    )
-}
-
-pub(crate) fn read_error(error: ReadError, closed: Option<&CloseReason>) -> io::Error {
-    match error {
-        ReadError::Closed => closed_error(closed),
-        ReadError::Stopped => io::Error::new(ErrorKind::NotConnected, error),
-        // Whatever a later core adds: the bytes are not complete.
-        ReadError::Reset(_) | _ => io::Error::new(ErrorKind::ConnectionReset, error),
-    }
-}
-
-pub(crate) fn write_error(error: WriteError, closed: Option<&CloseReason>) -> io::Error {
-    match error {
-        WriteError::Closed => closed_error(closed),
-        WriteError::Finished | WriteError::Stopped(_) | _ => {
-            io::Error::new(ErrorKind::BrokenPipe, error)
-        }
     }
 }

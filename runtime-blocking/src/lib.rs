@@ -2,7 +2,8 @@
 //!
 //! [`connect`] gives a [`Session`] with a server, a [`Listener`] accepts them. Either side opens [`Stream`]s on it, which
 //! behave like [`TcpStream`](std::net::TcpStream)s and live on while connections, proxies and addresses come and go.
-//! All rules are in [`posthole_protocol`]; here are sockets, threads and the clock.
+//! All rules are in [`posthole_protocol`], what any runtime needs in [`posthole_runtime`]; here are sockets, threads and
+//! the clock.
 //!
 //! # Threads
 //! An application's read or write runs the protocol itself; no thread stands between. Beside the application's own
@@ -17,40 +18,38 @@
 //!
 //! # Map
 //! ```text
-//! session stream ends     the handles, and what a session keeps of their streams
-//! driver work             the loop: lock, feed, take what the core says, unlock, do it
-//! machine                 the core of either role
+//! session stream          the handles
+//! driver work             round the loop: lock, feed, take what the core says, unlock, do it
 //! client lanes carrier    exchanges begin: threads, and HTTP under them
-//! server handler front    exchanges end: which session, and HTTP under it
-//! timer path              the clock and the deadlines; what is logged of the way
+//! server handler front    exchanges end: the sessions' house, and HTTP under it
+//! timer wait              the clock and the deadlines; threads that wait
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod carrier;
 mod client;
 mod driver;
-mod ends;
 mod error;
 pub mod front;
 mod handler;
 mod lanes;
-mod machine;
 mod options;
-mod path;
 mod random;
 mod server;
 mod session;
 mod stream;
 mod timer;
+mod wait;
 mod work;
 
 pub use client::connect;
-pub use error::{ConnectError, SessionEnded};
+pub use error::ConnectError;
 pub use handler::Handler;
-pub use options::{FrontChoice, ListenOptions, Options};
+pub use options::{FrontChoice, Options};
 pub use posthole_protocol::{
     CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
+pub use posthole_runtime::{ListenOptions, SessionEnded, Stats};
 pub use server::Listener;
-pub use session::{Session, Stats};
+pub use session::Session;
 pub use stream::Stream;

@@ -1,8 +1,7 @@
-//! What can be chosen, on each side.
+//! What can be chosen.
 
 use crate::carrier::{Plain, ProxyChoice, TlsChoice};
-use crate::front::Limits;
-use posthole_protocol::{Config, RouterConfig};
+use posthole_protocol::Config;
 use std::time::Duration;
 
 /// How to reach a server, for [`connect`](crate::connect).
@@ -100,70 +99,4 @@ pub enum FrontChoice {
     /// tiny_http: behind a reverse proxy or among friends only; see [`front::tiny`](crate::front::tiny).
     #[cfg(feature = "tiny_http")]
     TinyHttp,
-}
-
-/// How to serve, for [`Listener::bind`](crate::Listener::bind) and [`Handler::new`](crate::Handler::new).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ListenOptions {
-    pub(crate) front: FrontChoice,
-    pub(crate) path: String,
-    pub(crate) limits: Limits,
-    pub(crate) config: Config,
-    pub(crate) router: RouterConfig,
-}
-
-impl Default for ListenOptions {
-    fn default() -> ListenOptions {
-        ListenOptions {
-            front: FrontChoice::default(),
-            path: "/".into(),
-            limits: Limits::default(),
-            config: Config::default(),
-            router: RouterConfig::default(),
-        }
-    }
-}
-
-impl ListenOptions {
-    /// The defaults: the path `/`, and bounds for a server that faces strangers.
-    pub fn new() -> ListenOptions {
-        ListenOptions::default()
-    }
-
-    /// Which HTTP server brings the requests. Of no meaning to a [`Handler`](crate::Handler).
-    #[must_use]
-    pub fn front(mut self, front: FrontChoice) -> ListenOptions {
-        self.front = front;
-        self
-    }
-
-    /// The path that takes requests; every other is answered 404. Of no meaning to a
-    /// [`Handler`](crate::Handler). Default: `/`.
-    #[must_use]
-    pub fn path(mut self, path: impl Into<String>) -> ListenOptions {
-        self.path = path.into();
-        self
-    }
-
-    /// What clients may make the HTTP side spend. Of no meaning to a [`Handler`](crate::Handler).
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> ListenOptions {
-        self.limits = limits;
-        self
-    }
-
-    /// How every session behaves.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> ListenOptions {
-        self.config = config;
-        self
-    }
-
-    /// How many sessions there may be, and what is remembered of ended ones.
-    #[must_use]
-    pub fn router(mut self, router: RouterConfig) -> ListenOptions {
-        self.router = router;
-        self
-    }
 }

@@ -4,8 +4,9 @@ use crate::front::OwnFront;
 #[cfg(feature = "tiny_http")]
 use crate::front::tiny::TinyFront;
 use crate::handler::Handler;
-use crate::options::{FrontChoice, ListenOptions};
+use crate::options::FrontChoice;
 use crate::session::Session;
+use posthole_runtime::ListenOptions;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -52,8 +53,21 @@ impl Listener {
     /// # Errors
     /// If the socket is of no use, or the system gives no thread or no random bytes.
     pub fn serve(socket: TcpListener, options: ListenOptions) -> io::Result<Listener> {
+        Listener::serve_by(socket, FrontChoice::default(), options)
+    }
+
+    /// Serves on a socket that listens already, by this HTTP server.
+    ///
+    /// # Errors
+    /// As [`serve`](Listener::serve).
+    pub fn serve_by(
+        socket: TcpListener,
+        front: FrontChoice,
+        options: ListenOptions,
+    ) -> io::Result<Listener> {
+        let choice = front;
         let addr = socket.local_addr()?;
-        let (choice, path, limits) = (options.front, options.path.clone(), options.limits.clone());
+        let (path, limits) = (options.path.clone(), options.limits.clone());
         let handler = Handler::new(options)?;
         let front = Arc::new(Running::default());
         // Before the first request can come.
@@ -110,10 +124,10 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // Sessions that wait to be accepted are dropped and so closed; others have not come so far.
-        drop(self.handler.house.shut());
-        self.handler.house.for_all(|locked| {
-            if !locked.connected {
-                locked.close();
+        self.handler.house.shut();
+        self.handler.house.for_all(|state| {
+            if !state.is_connected() {
+                state.close();
             }
         });
     }

@@ -1,9 +1,9 @@
 //! A session's handle.
 
 use crate::driver::{Locked, Shared};
-use crate::error::session_error;
 use crate::stream::Stream;
-use posthole_protocol::{CloseReason, OpenError};
+use posthole_protocol::{CloseReason, StreamId};
+use posthole_runtime::{SessionEnded, Stats, Tried};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -24,24 +24,6 @@ pub(crate) struct Keeper {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What a session has done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Exchanges begun by a client, or arrived at a server.
-    pub exchanges: u64,
-    /// Those that came to nothing, as far as this side knows.
-    pub lost: u64,
-    /// Messages sent again.
-    pub resent: u64,
-    /// Bytes of bodies sent.
-    pub bytes_out: u64,
-    /// Bytes of bodies received.
-    pub bytes_in: u64,
-    /// What went wrong last, in words for a person; stays when it works again. Clients only.
-    pub last_trouble: Option<String>,
-}
-
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>) -> Session {
         Session {
@@ -57,13 +39,9 @@ impl Session {
     pub fn open(&self) -> io::Result<Stream> {
         let mut locked = self.lock();
         loop {
-            let opened = locked
-                .machine()
-                .map_or(Err(OpenError::Closed), |machine| machine.open());
-            match opened {
-                Ok(id) => return Ok(self.handle(locked, id)),
-                Err(OpenError::Full) => (locked, _) = locked.wait(&self.keeper.shared.room, None),
-                Err(_) => return Err(ended(&locked)),
+            match locked.open()? {
+                Tried::Done(id) => return Ok(self.handle(locked, id)),
+                Tried::Blocked => (locked, _) = locked.wait(|state| &mut state.room, None),
             }
         }
     }
@@ -75,13 +53,10 @@ impl Session {
     pub fn accept(&self) -> io::Result<Stream> {
         let mut locked = self.lock();
         loop {
-            if let Some(id) = locked.machine().and_then(|machine| machine.accept()) {
-                return Ok(self.handle(locked, id));
+            match locked.accept()? {
+                Tried::Done(id) => return Ok(self.handle(locked, id)),
+                Tried::Blocked => (locked, _) = locked.wait(|state| &mut state.incoming, None),
             }
-            if locked.closed.is_some() {
-                return Err(ended(&locked));
-            }
-            (locked, _) = locked.wait(&self.keeper.shared.incoming, None);
         }
     }
 
@@ -102,7 +77,7 @@ impl Session {
         if reason.is_clean() {
             Ok(())
         } else {
-            Err(session_error(&reason))
+            Err(SessionEnded(reason).into())
         }
     }
 
@@ -115,37 +90,28 @@ impl Session {
 
     /// How the session ended, if it has.
     pub fn closed(&self) -> Option<CloseReason> {
-        self.lock().closed.clone()
+        self.lock().closed().cloned()
     }
 
     /// Waits until the session has ended, and says how.
     pub fn wait_closed(&self) -> CloseReason {
         let mut locked = self.lock();
         loop {
-            if let Some(reason) = &locked.closed {
+            if let Some(reason) = locked.closed() {
                 return reason.clone();
             }
-            (locked, _) = locked.wait(&self.keeper.shared.milestone, None);
+            (locked, _) = locked.wait(|state| &mut state.milestone, None);
         }
     }
 
     /// Whether the peer has answered yet.
     pub fn is_connected(&self) -> bool {
-        self.lock().connected
+        self.lock().is_connected()
     }
 
     /// What the session has done so far.
     pub fn stats(&self) -> Stats {
-        let locked = self.lock();
-        let counts = locked.machine.stats();
-        Stats {
-            exchanges: counts.exchanges,
-            lost: counts.lost,
-            resent: counts.resent,
-            bytes_out: counts.bytes_out,
-            bytes_in: counts.bytes_in,
-            last_trouble: locked.path.trouble().map(str::to_owned),
-        }
+        self.lock().stats()
     }
 
     /// Waits until the peer has answered. `false`: it has not within `patience`, or the session has ended.
@@ -154,10 +120,11 @@ impl Session {
         let mut locked = self.lock();
         let mut late = false;
         loop {
-            if locked.connected || locked.closed.is_some() || late {
-                return locked.connected && locked.closed.is_none();
+            let (is_connected, has_ended) = (locked.is_connected(), locked.closed().is_some());
+            if is_connected || has_ended || late {
+                return is_connected && !has_ended;
             }
-            (locked, late) = locked.wait(&self.keeper.shared.milestone, deadline);
+            (locked, late) = locked.wait(|state| &mut state.milestone, deadline);
         }
     }
 
@@ -169,15 +136,10 @@ impl Session {
         self.keeper.shared.lock()
     }
 
-    fn handle(&self, mut locked: Locked<'_>, id: posthole_protocol::StreamId) -> Stream {
-        let stream = Stream::new(&self.keeper, &mut locked, id);
+    fn handle(&self, locked: Locked<'_>, id: StreamId) -> Stream {
         locked.settle();
-        stream
+        Stream::new(&self.keeper, id)
     }
-}
-
-fn ended(locked: &Locked<'_>) -> io::Error {
-    crate::error::closed_error(locked.closed.as_ref())
 }
 
 impl Drop for Keeper {
@@ -192,9 +154,9 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let locked = self.lock();
         f.debug_struct("Session")
-            .field("id", &locked.machine.id())
-            .field("connected", &locked.connected)
-            .field("closed", &locked.closed)
+            .field("id", &locked.id())
+            .field("connected", &locked.is_connected())
+            .field("closed", &locked.closed())
             .finish_non_exhaustive()
     }
 }

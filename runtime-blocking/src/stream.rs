@@ -1,15 +1,15 @@
 //! A stream of a session, for code written for [`std::net::TcpStream`].
 
 use crate::driver::{Locked, State};
-use crate::ends::{Ends, Tried};
 use crate::session::Keeper;
 use bytes::Bytes;
 use posthole_protocol::{ResetCode, StreamId};
+use posthole_runtime::Tried;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 /// How much of what is written is copied at a time. One copy of the application's bytes is made, when the session
@@ -45,8 +45,6 @@ pub struct Stream {
 struct Inner {
     keeper: Arc<Keeper>,
     id: StreamId,
-    readable: Arc<Condvar>,
-    writable: Arc<Condvar>,
     /// In microseconds; 0 is none.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
@@ -55,17 +53,12 @@ struct Inner {
 }
 
 impl Stream {
-    /// The handle of a stream that has none yet. `state` is its session's.
-    pub(crate) fn new(keeper: &Arc<Keeper>, state: &mut State, id: StreamId) -> Stream {
-        let ends = Ends::default();
-        let (readable, writable) = (ends.readable.clone(), ends.writable.clone());
-        state.streams.insert(id, ends);
+    /// The first handle of a stream, which was just opened or accepted.
+    pub(crate) fn new(keeper: &Arc<Keeper>, id: StreamId) -> Stream {
         Stream {
             inner: Arc::new(Inner {
                 keeper: keeper.clone(),
                 id,
-                readable,
-                writable,
                 read_timeout: AtomicU64::new(0),
                 write_timeout: AtomicU64::new(0),
                 nonblocking: AtomicBool::new(false),
@@ -96,22 +89,9 @@ impl Stream {
     /// `NotConnected`, if the session has ended.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let mut locked = self.lock();
-        let ended = locked.closed.clone();
-        if matches!(how, Shutdown::Write | Shutdown::Both) {
-            locked.finish(self.inner.id);
-        }
-        if matches!(how, Shutdown::Read | Shutdown::Both) {
-            locked.stop(self.inner.id, ResetCode(0));
-            self.inner.readable.notify_all();
-        }
+        let shut = locked.shutdown(self.inner.id, how);
         locked.settle();
-        match ended {
-            Some(reason) => Err(io::Error::new(
-                ErrorKind::NotConnected,
-                crate::SessionEnded(reason),
-            )),
-            None => Ok(()),
-        }
+        shut
     }
 
     /// Gives the stream up in both directions, as a socket's reset does; what was not delivered is dropped. The peer's
@@ -120,8 +100,6 @@ impl Stream {
     pub fn reset(&self, code: u32) {
         let mut locked = self.lock();
         locked.reset(self.inner.id, ResetCode(code));
-        self.inner.readable.notify_all();
-        self.inner.writable.notify_all();
         locked.settle();
     }
 
@@ -291,9 +269,7 @@ impl Stream {
                 Some(until) => until,
                 None => *deadline.insert(self.deadline(&self.inner.read_timeout)?),
             };
-            locked.ends(self.inner.id, |ends| ends.readers += 1);
-            (locked, late) = locked.wait(&self.inner.readable, until);
-            locked.ends(self.inner.id, |ends| ends.readers -= 1);
+            (locked, late) = locked.wait(|state| state.readable(self.inner.id), until);
         }
     }
 
@@ -332,9 +308,7 @@ impl Stream {
                 locked = self.lock();
                 continue;
             }
-            locked.ends(self.inner.id, |ends| ends.writers += 1);
-            (locked, late) = locked.wait(&self.inner.writable, until);
-            locked.ends(self.inner.id, |ends| ends.writers -= 1);
+            (locked, late) = locked.wait(|state| state.writable(self.inner.id), until);
         }
     }
 }
@@ -342,9 +316,7 @@ impl Stream {
 impl Drop for Inner {
     fn drop(&mut self) {
         let mut locked = self.keeper.shared.lock();
-        locked.finish(self.id);
-        locked.stop(self.id, ResetCode(0));
-        locked.streams.remove(&self.id);
+        locked.release(self.id);
         locked.settle();
     }
 }
@@ -354,29 +326,9 @@ impl Read for &Stream {
         if buf.is_empty() {
             return Ok(0);
         }
-        let (mut locked, first) = self.receive(|state, id| state.take(id, buf.len()))?;
-        // Bytes of several bundles are several pieces: fill the buffer while there are more.
-        let mut more = Vec::new();
-        let mut length = first.len();
-        while !first.is_empty() && length < buf.len() {
-            // An end or an error is kept for the next read.
-            let Ok(Tried::Done(piece)) = locked.take(self.inner.id, buf.len() - length) else {
-                break;
-            };
-            if piece.is_empty() {
-                break;
-            }
-            length += piece.len();
-            more.push(piece);
-        }
+        let (locked, pieces) = self.receive(|state, id| state.take_all(id, buf.len()))?;
         locked.settle();
-        let mut rest = buf;
-        for piece in std::iter::once(&first).chain(&more) {
-            let (here, after) = rest.split_at_mut(piece.len());
-            here.copy_from_slice(piece);
-            rest = after;
-        }
-        Ok(length)
+        Ok(pieces.copy_to(buf))
     }
 }
 

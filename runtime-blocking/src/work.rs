@@ -1,40 +1,40 @@
-//! What a core had to say, to be done once its lock is released.
+//! Does what a core had to say, once its lock is released.
 
-use crate::driver::Shared;
-use crate::front::{Reply, Responder};
-use crate::lanes::{Job, Slot};
-use crate::machine::Machine;
-use crate::path::News;
+use crate::driver::{Shared, Work};
+use crate::lanes::{Job, Lanes, Slot};
 use crate::timer;
-use posthole_protocol::{CloseReason, ExchangeId, Failure};
-use std::sync::{Arc, Condvar};
+use posthole_protocol::{ExchangeId, Failure};
+use std::sync::Arc;
 
-/// What is to be done once the lock is released.
-#[derive(Default)]
-pub(crate) struct Work {
-    /// Readers and writers whose streams have news.
-    pub(crate) wakes: Vec<Arc<Condvar>>,
-    /// Who waits to open a stream is to be woken.
-    pub(crate) room: bool,
-    /// Who waits to accept a stream.
-    pub(crate) incoming: bool,
-    /// Who waits for the session's beginning or end.
-    pub(crate) milestone: bool,
-    pub(crate) replies: Vec<(Box<dyn Responder>, Reply)>,
-    pub(crate) cancelled: Vec<(Arc<Slot>, ExchangeId)>,
-    pub(crate) jobs: Vec<Job>,
+/// What a core had to say, and who is to carry it.
+pub(crate) struct Todo {
+    work: Work,
+    jobs: Vec<Job>,
+    cancelled: Vec<(Arc<Slot>, ExchangeId)>,
     /// Idle lanes that are needed no longer.
-    pub(crate) ended: Vec<Arc<Slot>>,
-    /// The session can be accepted.
-    pub(crate) announce: bool,
-    /// It has ended.
-    pub(crate) closed: Option<CloseReason>,
-    /// And nobody is owed an answer: the router may forget it.
-    pub(crate) over: bool,
-    pub(crate) path: Option<News>,
+    ended: Vec<Arc<Slot>>,
 }
 
-impl Work {
+impl Todo {
+    /// Under the lock: finds lanes for the requests.
+    pub(crate) fn new(mut work: Work, lanes: Option<&mut Lanes>, has_ended: bool) -> Todo {
+        let (mut jobs, mut cancelled, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(lanes) = lanes {
+            jobs.extend(work.requests.drain(..).map(|request| lanes.assign(request)));
+            let mut carrier = |exchange| lanes.cancel(exchange).map(|slot| (slot, exchange));
+            cancelled.extend(work.cancelled.drain(..).filter_map(&mut carrier));
+            if has_ended {
+                ended = lanes.end();
+            }
+        }
+        Todo {
+            work,
+            jobs,
+            cancelled,
+            ended,
+        }
+    }
+
     pub(crate) fn perform(mut self, shared: &Arc<Shared>) {
         while let Some(again) = self.perform_once(shared) {
             self = again;
@@ -42,11 +42,12 @@ impl Work {
     }
 
     /// `Some`: exchanges for which there was no thread have failed, and the core has something to say to that.
-    fn perform_once(self, shared: &Arc<Shared>) -> Option<Work> {
-        for waiting in self.wakes {
+    fn perform_once(self, shared: &Arc<Shared>) -> Option<Todo> {
+        let work = self.work;
+        for waiting in work.wakes {
             waiting.notify_all();
         }
-        for (responder, reply) in self.replies {
+        for (responder, reply) in work.replies {
             responder.respond(reply);
         }
         let mut stranded = Vec::new();
@@ -56,29 +57,20 @@ impl Work {
         for (slot, exchange) in self.cancelled {
             slot.cancel(exchange);
         }
-        if self.milestone {
-            shared.milestone.notify_all();
-        }
-        if self.incoming {
-            shared.incoming.notify_all();
-        }
-        if self.room {
-            shared.room.notify_all();
-        }
         for slot in self.ended {
             slot.end();
         }
-        if let Some(news) = self.path {
+        if let Some(news) = work.news {
             news.tell();
         }
-        if let Some(reason) = self.closed {
+        if let Some(reason) = work.closed {
             tracing::debug!(session = shared.key(), %reason, "session ended");
         }
         if let Some(home) = &shared.home {
-            if self.announce {
+            if work.announce {
                 home.announce(shared);
             }
-            if self.over {
+            if work.over {
                 home.ended(shared);
             }
         }
@@ -87,14 +79,12 @@ impl Work {
         }
         let mut locked = shared.lock();
         for (exchange, error) in stranded {
-            if let Some(Machine::Client { core, lanes }) = locked.machine() {
+            if let Some(lanes) = locked.lanes() {
                 lanes.done(exchange, None);
-                let _ = core.feed_failure(timer::now(), exchange, Failure::Connect);
             }
-            locked
-                .path
-                .failed(format!("no thread to carry an exchange: {error}"));
+            let says = format!("no thread to carry an exchange: {error}");
+            locked.feed_failure(timer::now(), exchange, Failure::Connect, says);
         }
-        Some(locked.poll(shared))
+        Some(locked.poll())
     }
 }

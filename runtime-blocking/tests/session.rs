@@ -369,8 +369,9 @@ fn a_session_counts_what_it_does() {
 #[test]
 fn a_listener_may_have_tiny_http_for_its_front() {
     bounded(|| {
-        let with_tiny = ListenOptions::new().front(posthole_blocking::FrontChoice::TinyHttp);
-        let listener = Listener::bind("127.0.0.1:0", with_tiny).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tiny = posthole_blocking::FrontChoice::TinyHttp;
+        let listener = Listener::serve_by(socket, tiny, ListenOptions::new()).unwrap();
         let client = connect(&url(&listener), options()).unwrap();
         let mut near = client.open().unwrap();
         let data = pattern(6, 1_000_000);

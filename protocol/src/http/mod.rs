@@ -11,13 +11,22 @@
 
 mod basic;
 mod environment;
+pub mod policy;
+mod refusal;
+pub mod request;
+mod trouble;
+mod tunnel;
 mod url;
 mod verdict;
+mod way;
 
 pub use basic::Credentials;
 pub use environment::{Setting, bypasses, from_environment};
+pub use refusal::{Refusal, reason};
+pub use trouble::Trouble;
 pub use url::{Proxy, Scheme, Url, UrlError};
 pub use verdict::{Verdict, verdict};
+pub use way::{Plain, ProxyChoice, Way, WayError};
 
 use core::fmt;
 
@@ -33,7 +42,7 @@ pub const EXCHANGE: &str = "Posthole-Exchange";
 /// What begins every bundle, and so every body of ours (§3.1).
 pub const MAGIC: u8 = 0xf8;
 
-/// The headers of every request, besides `Host` and `Content-Length` (§9.1).
+/// What §9.1 wants in every request, besides `Host` and `Content-Length`; [`Way::headers`] has all.
 pub const REQUEST_HEADERS: [(&str, &str); 2] = [TYPE, CACHE];
 
 /// The headers of every answer, besides `Content-Length` and [`EXCHANGE`] (§9.3).
@@ -46,6 +55,14 @@ const TYPE: (&str, &str) = ("Content-Type", "application/octet-stream");
 
 /// Some boxes cache answers to POST; some rewrite bodies to save bytes.
 const CACHE: (&str, &str) = ("Cache-Control", "no-store, no-transform");
+
+/// Whether this is a header's name (RFC 9110 §5.6.2).
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
 
 /// What stands in the URL so that a load balancer can send one session always to the same server (§2.2). It opens
 /// nothing and is no secret.

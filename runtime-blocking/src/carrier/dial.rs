@@ -1,11 +1,10 @@
 //! Makes connections: looks up the first hop, connects, asks a proxy for a tunnel, and speaks TLS where it is due.
 
-use super::lane::Trouble;
 use super::socket::Connection;
 use super::target::Target;
 use super::watch::{Cancelled, Waiting, Watch};
-use posthole_protocol::Failure;
-use posthole_protocol::http::{Scheme, Verdict, verdict};
+use posthole_protocol::http::policy::connect_limit;
+use posthole_protocol::http::{Trouble, Way};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -15,16 +14,6 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
-
-/// How long one address may take while there are others to try (RFC 8305 would race them; a session has other
-/// lanes that go on meanwhile).
-const NEXT_ADDRESS: Duration = Duration::from_secs(3);
-
-/// How long the last address may take, so that a cancel that can't wake it is not late by much more.
-const LAST_ADDRESS: Duration = Duration::from_secs(10);
-
-/// The largest head of an answer to CONNECT.
-const TUNNEL_HEAD: usize = 16 * 1024;
 
 /// ureq's connector for one lane.
 #[derive(Debug)]
@@ -40,60 +29,45 @@ impl Dial {
 
     fn dial(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Trouble> {
         let socket = self.open()?;
-        let mut line: Box<dyn Transport> = Box::new(Connection::new(
-            socket,
-            self.watch.clone(),
-            self.target.is_plain(),
-        ));
-        if let Some(proxy) = self
-            .target
-            .proxy
-            .as_ref()
-            .filter(|p| p.scheme == Scheme::Https)
-        {
+        let way = self.way();
+        let is_plain = !way.has_tls_to_proxy() && !way.has_tls_to_server();
+        let mut line: Box<dyn Transport> =
+            Box::new(Connection::new(socket, self.watch.clone(), is_plain));
+        if let Some(proxy) = way.proxy().filter(|_| way.has_tls_to_proxy()) {
             line = self.speak_tls(details, &proxy.to_string(), line)?;
         }
-        if self.target.is_tunnelled() {
+        if way.is_tunnelled() {
             line = self.ask_for_tunnel(line)?;
         }
-        if self.target.url.scheme == Scheme::Https {
-            line = self.speak_tls(details, &self.target.url.to_string(), line)?;
+        if way.has_tls_to_server() {
+            line = self.speak_tls(details, &way.url().to_string(), line)?;
         }
         Ok(Box::new(Top {
             line,
             watch: self.watch.clone(),
-            prefix: self.target.absolute_prefix(),
+            prefix: way.absolute_prefix(),
             is_at_head: true,
         }))
     }
 
     /// A TCP connection to the first hop.
     fn open(&self) -> Result<Arc<Socket>, Trouble> {
-        let (host, port) = self.target.first_hop();
-        let whom = self.target.first_hop_name();
+        let way = self.way();
+        let (host, port) = way.first_hop();
         let addresses = self
             .look_up(host, port)
-            .map_err(|why| self.trouble(format!("the name of {whom} can't be looked up: {why}")))?;
-        let mut last = self.trouble(format!("{whom} has no address"));
+            .map_err(|why| Trouble::no_name(way, &why))?;
+        let mut last = Trouble::no_address(way);
         let mut left = addresses.len();
         for address in addresses {
             left -= 1;
-            let limit = if left == 0 {
-                LAST_ADDRESS
-            } else {
-                NEXT_ADDRESS
-            };
-            match self.connect(address, limit.min(self.watch.patience())) {
+            match self.connect(address, connect_limit(left, self.watch.patience())) {
                 Ok(socket) => return Ok(socket),
-                Err(_) if self.watch.is_cancelled() => return Err(self.trouble(String::new())),
                 Err(why) => {
-                    let way = if self.target.proxy.is_some() {
-                        "is the proxy's address right?"
-                    } else {
-                        "is it running, and may this machine reach it without a proxy?"
-                    };
-                    last =
-                        self.trouble(format!("no connection to {whom} ({address}): {why}; {way}"));
+                    last = Trouble::no_connection(way, &address, &why);
+                    if self.watch.is_cancelled() {
+                        break;
+                    }
                 }
             }
         }
@@ -134,16 +108,8 @@ impl Dial {
 
     /// CONNECT (RFC 9110 §9.3.6).
     fn ask_for_tunnel(&self, mut line: Box<dyn Transport>) -> Result<Box<dyn Transport>, Trouble> {
-        let place = self.target.url.host_and_port();
-        let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
-        if let Some(credentials) = self.target.proxy_authorization() {
-            request.push_str(&format!("Proxy-Authorization: {credentials}\r\n"));
-        }
-        request.push_str("\r\n");
-        let whom = self.target.first_hop_name();
-        let failed = |why: &dyn std::fmt::Display| {
-            self.trouble(format!("{whom} made no tunnel to {place}: {why}"))
-        };
+        let request = self.way().tunnel_request();
+        let failed = |why: &dyn std::fmt::Display| Trouble::no_tunnel(self.way(), why);
         line.buffers()
             .output()
             .get_mut(..request.len())
@@ -155,39 +121,13 @@ impl Dial {
             let has_more = line
                 .await_input(NextTimeout::default())
                 .map_err(|e| failed(&e))?;
-            let input = line.buffers().input();
-            let mut headers = [httparse::EMPTY_HEADER; 64];
-            let mut head = httparse::Response::new(&mut headers);
-            let parsed = head.parse(input).map_err(|e| failed(&e))?;
-            let httparse::Status::Complete(length) = parsed else {
-                if !has_more || input.len() > TUNNEL_HEAD {
-                    return Err(failed(&"it hung up"));
-                }
-                continue;
-            };
-            let status = head.code.unwrap_or_default();
-            if !(200..300).contains(&status) {
-                let header = |name: &str| {
-                    let found = head
-                        .headers
-                        .iter()
-                        .find(|h| h.name.eq_ignore_ascii_case(name))?;
-                    std::str::from_utf8(found.value).ok()
-                };
-                let rest = input.get(length..).unwrap_or_default();
-                return Err(match verdict(status, header, 0, rest) {
-                    Verdict::NotOurs { failure, who } => Trouble::answered(
-                        failure,
-                        status,
-                        &who,
-                        &format!("a CONNECT to {place} by {whom}"),
-                        false,
-                    ),
-                    Verdict::Ours => failed(&"it answered in our place"),
-                });
+            if let Some(length) = self.way().tunnel_answer(line.buffers().input())? {
+                line.buffers().input_consume(length);
+                return Ok(Box::new(Tunnel(line)));
             }
-            line.buffers().input_consume(length);
-            return Ok(Box::new(Tunnel(line)));
+            if !has_more {
+                return Err(failed(&"it hung up"));
+            }
         }
     }
 
@@ -198,10 +138,7 @@ impl Dial {
         url: &str,
         line: Box<dyn Transport>,
     ) -> Result<Box<dyn Transport>, Trouble> {
-        let failed = |why: &dyn std::fmt::Display| {
-            let advice = "if a box on the way opens TLS, give its authority's certificate";
-            self.trouble(format!("no TLS with {url}: {why}; {advice}"))
-        };
+        let failed = |why: &dyn std::fmt::Display| Trouble::no_tls(&url, why);
         let uri = url.parse::<Uri>().map_err(|e| failed(&e))?;
         let details = ConnectionDetails {
             uri: &uri,
@@ -229,15 +166,11 @@ impl Dial {
         url: &str,
         _: Box<dyn Transport>,
     ) -> Result<Box<dyn Transport>, Trouble> {
-        Err(self.trouble(format!("no TLS with {url}: this build has none")))
+        Err(Trouble::no_tls(&url, &"this build has none"))
     }
 
-    fn trouble(&self, says: String) -> Trouble {
-        Trouble {
-            failure: Failure::Connect,
-            reached: false,
-            says,
-        }
+    fn way(&self) -> &Way {
+        &self.target.way
     }
 }
 

@@ -5,27 +5,14 @@ use super::socket::is_closed;
 use super::target::Target;
 use super::watch::{Canceller, Watch};
 use bytes::Bytes;
-use posthole_protocol::Failure;
-use posthole_protocol::http::{METHOD, Verdict, verdict};
+use posthole_protocol::http::policy::{FIRST_PIECE, IDLE, LARGEST_ANSWER, LARGEST_HEAD, Steps};
+use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
-use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::{HeaderMap, HeaderValue, Request, header};
 use ureq::{Agent, SendBody};
-
-/// The largest answer that is read: a bundle's most, and something for a server that counts otherwise.
-const LARGEST_ANSWER: usize = 1024 * 1024 + 64 * 1024;
-
-/// How much of an answer of unknown length is read at first.
-const FIRST_PIECE: usize = 16 * 1024;
-
-/// After how many bytes of an answer progress is told.
-const STEP: usize = 64 * 1024;
-
-/// For how long an idle connection is used again. Varnish and apache close theirs after 5 s.
-const IDLE: Duration = Duration::from_secs(4);
 
 /// A keep-alive connection to a target, made when it is needed and made anew when it is gone.
 ///
@@ -36,62 +23,6 @@ pub struct Lane {
     watch: Arc<Watch>,
     headers: HeaderMap,
     agent: Agent,
-}
-
-/// Why an exchange came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// What the core is to be told.
-    pub failure: Failure,
-    /// Whether any of the request may have left this machine; if not, nobody has seen it.
-    pub reached: bool,
-    /// For a person, in one line: what happened, where, and what to do. Never credentials.
-    pub says: String,
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.says)
-    }
-}
-
-impl std::error::Error for Trouble {}
-
-impl Trouble {
-    /// Something other than the server answered.
-    pub(super) fn answered(
-        failure: Failure,
-        status: u16,
-        who: &str,
-        whom: &str,
-        reached: bool,
-    ) -> Trouble {
-        let who = if who.is_empty() {
-            String::new()
-        } else {
-            format!(" ({who})")
-        };
-        let what = match failure {
-            Failure::TooLarge => "it is too large for a box on the way; smaller ones are tried",
-            Failure::Credentials => {
-                "the proxy wants a name and password: http://name:password@proxy:port"
-            }
-            Failure::Refused { .. } => {
-                "it is not allowed, or there is no such place; is the URL right?"
-            }
-            Failure::Middlebox { status: 502..=504 } => {
-                "a box on the way got no answer from the server"
-            }
-            Failure::Middlebox { .. } | Failure::Connect | Failure::Cut | Failure::TimedOut | _ => {
-                "this is not a posthole server's answer; is the URL right, or does a login page want attention?"
-            }
-        };
-        Trouble {
-            failure,
-            reached,
-            says: format!("{whom} was answered with {status}{who}: {what}"),
-        }
-    }
 }
 
 impl Lane {
@@ -106,9 +37,7 @@ impl Lane {
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .max_idle_age(IDLE)
-            .max_response_header_size(32 * 1024)
-            .user_agent(concat!("posthole/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity");
+            .max_response_header_size(LARGEST_HEAD);
         #[cfg(feature = "tls")]
         let config = config.tls_config(target.tls.clone());
         let agent = Agent::with_parts(
@@ -165,15 +94,7 @@ impl Lane {
         let is_cancelled = self.watch.end();
         result.map_err(|broken| {
             if is_cancelled {
-                let says = format!(
-                    "the exchange with {} was given up by this side",
-                    self.target.describe()
-                );
-                return Trouble {
-                    failure: Failure::Cut,
-                    reached,
-                    says,
-                };
+                return Trouble::given_up(&self.target.way, reached);
             }
             match broken {
                 Broken::Trouble(trouble) => trouble,
@@ -225,17 +146,10 @@ impl Lane {
         let mut filled = reader.read(&mut answer).map_err(ureq::Error::from)?;
         let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
         let first = answer.get(..filled).unwrap_or_default();
-        let not_ours = |failure, who: &str| {
-            let whom = format!("a request to {}", self.target.describe());
-            Err(Broken::Trouble(Trouble::answered(
-                failure, status, who, &whom, true,
-            )))
-        };
-        match verdict(status, header, exchange, first) {
-            Verdict::Ours => {}
-            Verdict::NotOurs { failure, who } => return not_ours(failure, &who),
+        if let Verdict::NotOurs { failure, who } = verdict(status, header, exchange, first) {
+            return Err(Trouble::not_ours(&self.target.way, failure, status, &who).into());
         }
-        let mut told = filled;
+        let mut steps = Steps::default();
         loop {
             if filled == answer.len() && declared.is_none() {
                 answer.resize(LARGEST_ANSWER.min(2 * filled), 0);
@@ -251,14 +165,10 @@ impl Lane {
                 break;
             }
             if is_full {
-                return not_ours(
-                    Failure::Middlebox { status },
-                    "an answer larger than any of ours",
-                );
+                return Err(Trouble::too_long(&self.target.way, status).into());
             }
             filled += amount;
-            if filled - told >= STEP {
-                told = filled;
+            if steps.advance(amount) {
                 progress();
             }
         }
@@ -271,39 +181,19 @@ impl Lane {
         reason = "ureq's variants come and go with its features"
     )]
     fn explain(&self, error: ureq::Error, reached: bool, patience: Duration) -> Trouble {
-        let there = self.target.describe();
-        let (failure, what) = match error {
+        let way = &self.target.way;
+        match error {
             ureq::Error::Other(inner) => match inner.downcast::<Trouble>() {
-                // No fresh connection, but a stale one may have taken the request with it.
-                Ok(trouble) if reached && trouble.failure == Failure::Connect => {
-                    return Trouble {
-                        failure: Failure::Cut,
-                        reached,
-                        ..*trouble
-                    };
-                }
-                Ok(trouble) => return *trouble,
-                Err(other) => (Failure::Cut, other.to_string()),
+                Ok(trouble) if reached => trouble.after_a_stale_connection(),
+                Ok(trouble) => *trouble,
+                Err(other) => Trouble::broken(way, &other, reached),
             },
-            ureq::Error::Io(e) if e.kind() == ErrorKind::TimedOut => (
-                Failure::TimedOut,
-                format!("nothing moved for {} s", patience.as_secs_f32()),
-            ),
-            ureq::Error::Io(e) if is_closed(&e) => (
-                Failure::Cut,
-                "the connection was closed before the whole answer was here".to_owned(),
-            ),
-            ureq::Error::Protocol(e) => (
-                Failure::Cut,
-                format!("the answer is not HTTP as it should be: {e}"),
-            ),
-            other => (Failure::Cut, other.to_string()),
-        };
-        let failure = if reached { failure } else { Failure::Connect };
-        Trouble {
-            failure,
-            reached,
-            says: format!("{there}: {what}"),
+            ureq::Error::Io(e) if e.kind() == ErrorKind::TimedOut => {
+                Trouble::timed_out(way, patience, reached)
+            }
+            ureq::Error::Io(e) if is_closed(&e) => Trouble::closed(way, reached),
+            ureq::Error::Protocol(e) => Trouble::not_http(way, &e, reached),
+            other => Trouble::broken(way, &other, reached),
         }
     }
 }
@@ -318,6 +208,12 @@ enum Broken {
 impl From<ureq::Error> for Broken {
     fn from(error: ureq::Error) -> Broken {
         Broken::Http(error)
+    }
+}
+
+impl From<Trouble> for Broken {
+    fn from(trouble: Trouble) -> Broken {
+        Broken::Trouble(trouble)
     }
 }
 

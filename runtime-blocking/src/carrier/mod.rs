@@ -3,7 +3,7 @@
 //! Knows nothing of sessions, streams and messages: a body goes out, a body comes back or a [`Trouble`] says why not.
 //! ureq speaks HTTP; the connection under it is our own (`socket`), because patience, cancelling, a head and body in
 //! one write, and reading an answer that came before the request had left, are decided there. How to get to the server
-//! is in `dial`, where it is and by which way in `target`.
+//! is in `dial`; where it is, by which way, what is said on it and when to give up is in [`posthole_protocol::http`].
 //!
 //! ```text
 //! Lane -> ureq -> Top -> [TLS to the server] -> [TLS to the proxy] -> Socket
@@ -16,6 +16,7 @@ mod socket;
 mod target;
 mod watch;
 
-pub use lane::{Lane, Trouble};
-pub use target::{ConnectError, Plain, ProxyChoice, Target, TlsChoice};
+pub use lane::Lane;
+pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
+pub use target::{Target, TlsChoice};
 pub use watch::Canceller;

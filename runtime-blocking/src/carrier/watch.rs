@@ -1,6 +1,7 @@
 //! What a lane's thread and the threads around it must agree on: which exchange runs, whether it is to be given up,
 //! and what its thread waits for just now.
 
+use posthole_protocol::http::policy::goes_again;
 use socket2::Socket;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -148,7 +149,10 @@ impl Watch {
 
     /// Whether the exchange went over a reused connection and nothing came back: it may have been closed while idle.
     pub(super) fn may_be_stale(&self) -> bool {
-        !self.fresh.load(Ordering::Relaxed) && !self.heard.load(Ordering::Relaxed)
+        goes_again(
+            !self.fresh.load(Ordering::Relaxed),
+            self.heard.load(Ordering::Relaxed),
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,7 +1,9 @@
 //! The head of a request: what is taken and what is refused. Pure; knows no socket.
 
 use super::reply::{Persist, Refusal};
-use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
+use httparse::{EMPTY_HEADER, Error, Request, Status};
+pub(super) use posthole_protocol::http::request::Framing;
+use posthole_protocol::http::request::{self, Taken, Version};
 
 /// A head that may be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,15 +12,6 @@ pub(super) struct RequestHead {
     pub(super) len: usize,
     pub(super) framing: Framing,
     pub(super) persist: Persist,
-}
-
-/// Where the body ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Framing {
-    /// After so many bytes.
-    Length(u64),
-    /// Where the last chunk says so; boxes may re-frame what our client sends with a length.
-    Chunked,
 }
 
 /// Headers beyond this number are refused: a browser sends about 15, each box adds one to five.
@@ -34,128 +27,35 @@ pub(super) fn parse(bytes: &[u8], path: &str) -> Result<Option<RequestHead>, Ref
     let len = match request.parse(bytes) {
         Ok(Status::Complete(len)) => len,
         Ok(Status::Partial) => return Ok(None),
-        Err(Error::TooManyHeaders) => return Err(Refusal::new(431, "too many headers")),
-        Err(Error::Version) => {
-            return Err(Refusal::new(
-                505,
-                "this server speaks HTTP/1.0 and HTTP/1.1",
-            ));
-        }
+        Err(Error::TooManyHeaders) => return Err(Refusal::TOO_MANY_HEADERS),
+        Err(Error::Version) => return Err(Refusal::BAD_VERSION),
         Err(
             Error::HeaderName | Error::HeaderValue | Error::NewLine | Error::Status | Error::Token,
-        ) => {
-            return Err(Refusal::new(400, "that is not an HTTP request"));
-        }
+        ) => return Err(Refusal::NOT_HTTP),
     };
     let (method, target, version) = match (request.method, request.path, request.version) {
-        (Some(method), Some(target), Some(version)) => (method, target, version),
-        _ => return Err(Refusal::new(400, "that is not an HTTP request")),
+        (Some(method), Some(target), Some(0)) => (method, target, Version::Http10),
+        (Some(method), Some(target), Some(_)) => (method, target, Version::Http11),
+        _ => return Err(Refusal::NOT_HTTP),
     };
-    let refuse = |status, why| {
-        Err(Refusal {
-            to_head: method == "HEAD",
-            ..Refusal::new(status, why)
-        })
-    };
-    if path_of(target) != Some(path) {
-        return refuse(404, "there is nothing here");
-    }
-    if method != "POST" {
-        return refuse(405, "only POST is served here");
-    }
-    let fields = Fields::of(request.headers)?;
-    // RFC 9110 §10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
-    // expectation." To others a final status must go at once, or a 1xx, which boxes garble: who asked comes again
-    // without asking.
-    if fields.expects && version > 0 {
-        return refuse(417, "send it without Expect");
-    }
-    let framing = match (fields.length, fields.chunked) {
-        (Some(length), false) => Framing::Length(length),
-        // RFC 9112 §6.1: such a message in HTTP/1.0 has faulty framing.
-        (None, true) if version > 0 => Framing::Chunked,
-        (None, true) => return refuse(400, "HTTP/1.0 has no chunks"),
-        // RFC 9112 §6.3: "ought to be handled as an error", being the tool of request smuggling.
-        (Some(_), true) => return refuse(400, "both Content-Length and Transfer-Encoding"),
-        (None, false) => return refuse(411, "a Content-Length is needed"),
-    };
-    let persist = match (version, fields.close, fields.keep_alive) {
-        (_, true, _) | (0, _, false) => Persist::Close,
-        (0, false, true) => Persist::KeepAlive,
-        _ => Persist::Default,
+    let fields = request
+        .headers
+        .iter()
+        .map(|field| (field.name, field.value));
+    let Taken {
+        framing,
+        close,
+        keep_alive,
+    } = request::take(version, method, target, Some(path), fields)?;
+    let persist = match (version, close, keep_alive) {
+        (_, true, _) | (Version::Http10, _, false) => Persist::Close,
+        (Version::Http10, false, true) => Persist::KeepAlive,
+        (Version::Http11 | Version::Later, false, _) => Persist::Default,
     };
     Ok(Some(RequestHead {
         len,
         framing,
         persist,
-    }))
-}
-
-/// The path in a target of origin-form or absolute-form (RFC 9112 §3.2), without its query.
-pub(super) fn path_of(target: &str) -> Option<&str> {
-    let path = if target.starts_with('/') {
-        target
-    } else {
-        let (_, rest) = target.split_once("://")?;
-        &rest[rest.find('/')?..]
-    };
-    path.split(['?', '#']).next()
-}
-
-/// What the headers say that matters here.
-#[derive(Default)]
-struct Fields {
-    length: Option<u64>,
-    chunked: bool,
-    expects: bool,
-    close: bool,
-    keep_alive: bool,
-}
-
-impl Fields {
-    fn of(headers: &[Header<'_>]) -> Result<Fields, Refusal> {
-        let mut fields = Fields::default();
-        for header in headers {
-            if header.name.eq_ignore_ascii_case("content-length") {
-                if fields.length.is_some() {
-                    return Err(Refusal::new(400, "two Content-Lengths"));
-                }
-                fields.length = Some(
-                    length(header.value).ok_or(Refusal::new(400, "that is no Content-Length"))?,
-                );
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                if fields.chunked {
-                    return Err(Refusal::new(400, "two Transfer-Encodings"));
-                }
-                if !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refusal::new(501, "no Transfer-Encoding but chunked"));
-                }
-                fields.chunked = true;
-            } else if header.name.eq_ignore_ascii_case("expect") {
-                fields.expects = true;
-            } else if header.name.eq_ignore_ascii_case("connection") {
-                for option in header
-                    .value
-                    .split(|byte| *byte == b',')
-                    .map(<[u8]>::trim_ascii)
-                {
-                    fields.close |= option.eq_ignore_ascii_case(b"close");
-                    fields.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-        }
-        Ok(fields)
-    }
-}
-
-/// RFC 9110 §8.6: digits and nothing else. What is too large for us to count is too large to be read, and stays so.
-fn length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(value.iter().fold(0_u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
     }))
 }
 
@@ -243,12 +143,6 @@ mod tests {
         ] {
             assert_eq!(status(head), expected, "{head:?}");
         }
-    }
-
-    #[test]
-    fn a_length_beyond_counting_is_just_too_large() {
-        assert_eq!(length(b"99999999999999999999999999"), Some(u64::MAX));
-        assert_eq!(length(b"0100"), Some(100));
     }
 
     #[test]

@@ -18,7 +18,6 @@ mod budget;
 mod conn;
 mod head;
 mod helpers;
-mod limits;
 mod outgoing;
 mod own;
 mod quiet;
@@ -29,11 +28,10 @@ mod sock;
 #[cfg(feature = "tiny_http")]
 pub mod tiny;
 
-pub use limits::Limits;
 pub use own::OwnFront;
+pub use posthole_runtime::{Limits, Reply};
 
 use bytes::Bytes;
-use posthole_protocol::wire::Chain;
 
 /// Takes the body of every POST to our path. Called from connection threads.
 pub trait Service: Send + Sync + 'static {
@@ -54,17 +52,6 @@ pub trait Service: Send + Sync + 'static {
 pub trait Responder: Send {
     /// Sends the reply. Does not wait for the client; failures to write come back as [`Service::hangup`].
     fn respond(self: Box<Self>, reply: Reply);
-}
-
-/// What to answer a request with.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The HTTP status; 200 for everything that posthole says.
-    pub status: u16,
-    /// The number of the exchange, echoed in a header so that a client can tell a misrouted answer early.
-    pub exchange: Option<u64>,
-    /// The body.
-    pub body: Chain,
 }
 
 /// Names one request between `begin` and its reply. Made by the service, which alone gives it meaning.

@@ -157,7 +157,7 @@ impl Front {
                     if reserve.is_some() {
                         self.admit(stream, peer);
                     } else {
-                        self.shed(stream, "no descriptor left");
+                        self.shed(stream, Refusal::NO_DESCRIPTOR);
                         reserve = listener.try_clone().ok();
                     }
                 }
@@ -176,7 +176,7 @@ impl Front {
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         if self.lock().conns.len() >= self.limits.connections {
-            return self.shed(stream, "too many connections");
+            return self.shed(stream, Refusal::TOO_MANY_CONNECTIONS);
         }
         // A failure means a connection that is gone, which its thread will find.
         let _ = stream.set_nodelay(true);
@@ -196,11 +196,11 @@ impl Front {
     }
 
     /// Tells a client to come again, as well as that can be done without waiting for it.
-    fn shed(&self, stream: TcpStream, why: &'static str) {
+    fn shed(&self, stream: TcpStream, refusal: Refusal) {
         if let Some(unsaid) = self.shed.may_say() {
-            tracing::warn!(why, unsaid, "connection turned away");
+            tracing::warn!(why = refusal.why, unsaid, "connection turned away");
         }
-        let busy = Refusal::new(503, why).to_bytes();
+        let busy = refusal.to_bytes();
         let told = sock::send_now(&stream, &[IoSlice::new(&busy)])
             .and_then(|_| stream.shutdown(Shutdown::Write));
         // What has come already must be read, or closing becomes a reset that may overtake the answer.

@@ -109,7 +109,7 @@ impl Reader {
             }
             seen = self.buf.len();
             if seen >= self.front.limits.head {
-                return Err(Refusal::new(431, "the head is too large").into());
+                return Err(Refusal::HEAD_TOO_LARGE.into());
             }
             if seen == self.buf.capacity() {
                 self.buf.reserve_exact(self.front.limits.head - seen);
@@ -177,7 +177,7 @@ impl Inlet {
             match got {
                 Got::End => return Err(Fault::Gone),
                 Got::Bytes | Got::Nothing if Instant::now() > until => {
-                    return Err(Refusal::new(408, "the request came too slowly").into());
+                    return Err(Refusal::TOO_SLOW.into());
                 }
                 Got::Bytes => return Ok(()),
                 Got::Nothing => {}

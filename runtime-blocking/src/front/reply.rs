@@ -1,19 +1,9 @@
-//! What is written: the head of a reply, and refusals to those who don't talk to us properly.
+//! What is written: the head of a reply.
 
 use super::Reply;
+pub(super) use posthole_protocol::http::Refusal;
+use posthole_protocol::http::{ANSWER_HEADERS, EXCHANGE, reason};
 use std::io::Write;
-
-/// The headers of every reply of the service, beside `Content-Length` (§9.3). The first marks it as ours and not a
-/// box's; the others keep boxes from storing, changing or gathering it.
-const ANSWER_HEADERS: [(&str, &str); 4] = [
-    ("Posthole", "1"),
-    ("Content-Type", "application/octet-stream"),
-    ("Cache-Control", "no-store, no-transform"),
-    ("X-Accel-Buffering", "no"),
-];
-
-/// The header that echoes [`Reply::exchange`], in decimal (§9.3).
-const EXCHANGE: &str = "Posthole-Exchange";
 
 /// What to say about the connection's future.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,69 +65,6 @@ impl Head {
     }
 }
 
-/// An answer to a request that the service never sees. The connection closes after it. It has no marker: only a
-/// reply of the service is ours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) why: &'static str,
-    /// RFC 9110 §9.3.2: "the server MUST NOT send content in the response" to HEAD.
-    pub(super) to_head: bool,
-}
-
-impl Refusal {
-    pub(super) const fn new(status: u16, why: &'static str) -> Refusal {
-        Refusal {
-            status,
-            why,
-            to_head: false,
-        }
-    }
-
-    /// All of it, for people to read.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        let Refusal {
-            status,
-            why,
-            to_head,
-        } = self;
-        let more = match status {
-            405 => "Allow: POST\r\n",
-            503 => "Retry-After: 1\r\n",
-            _ => "",
-        };
-        let (reason, length) = (reason(status), why.len() + 1);
-        let mut text = format!(
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
-             {more}Connection: close\r\nContent-Length: {length}\r\n\r\n"
-        );
-        if !to_head {
-            text.push_str(why);
-            text.push('\n');
-        }
-        text.into_bytes()
-    }
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Other",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -153,9 +80,9 @@ mod tests {
         };
         assert_eq!(
             std::str::from_utf8(Head::of(&reply, Persist::Default).bytes()).unwrap(),
-            "HTTP/1.1 200 OK\r\nPosthole: 1\r\nContent-Type: application/octet-stream\r\n\
-             Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nPosthole-Exchange: 7\r\n\
-             Content-Length: 0\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
+             Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nPosthole: 1\r\n\
+             Posthole-Exchange: 7\r\nContent-Length: 0\r\n\r\n"
         );
     }
 
@@ -169,18 +96,5 @@ mod tests {
             };
             assert!(Head::of(&reply, Persist::KeepAlive).bytes().len() + 20 < Head::MOST);
         }
-    }
-
-    #[test]
-    fn head_requests_get_no_text() {
-        let refusal = Refusal {
-            to_head: true,
-            ..Refusal::new(405, "only POST")
-        };
-        let text = String::from_utf8(refusal.to_bytes()).unwrap();
-        assert!(
-            text.contains("Allow: POST\r\n") && text.ends_with("Content-Length: 10\r\n\r\n"),
-            "{text}"
-        );
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn chunked(
 fn grow(body: &mut Vec<u8>, wanted: usize, lease: &mut Lease<'_>) -> Result<(), Fault> {
     let room = wanted.min((body.len() * 4).max(FIRST));
     if !lease.raise_to(room) {
-        return Err(Refusal::new(503, "too many bodies at once").into());
+        return Err(Refusal::TOO_MANY_BODIES.into());
     }
     body.reserve_exact(room - body.len());
     Ok(())
@@ -108,11 +108,11 @@ const FIRST: usize = 64 * 1024;
 const CODED: usize = 16 * 1024;
 
 fn too_large() -> Fault {
-    Refusal::new(413, "the body is too large").into()
+    Refusal::TOO_LARGE.into()
 }
 
 fn pipelined() -> Fault {
-    Refusal::new(400, "one request at a time").into()
+    Refusal::PIPELINED.into()
 }
 
 /// A body must keep up with [`Limits::min_rate`].

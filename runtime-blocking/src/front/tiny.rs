@@ -15,8 +15,9 @@
 use super::helpers::Helpers;
 use super::quiet::Quiet;
 use super::reply::{Head, Persist, Refusal};
-use super::{Limits, Reply, Responder, Service, Ticket, head};
+use super::{Limits, Reply, Responder, Service, Ticket};
 use bytes::Bytes;
+use posthole_protocol::http::request::path_of;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,11 +137,11 @@ impl Shared {
     }
 
     fn body(&self, request: &mut Request) -> Result<Bytes, Refusal> {
-        if head::path_of(request.url()) != Some(&self.path) {
-            return Err(Refusal::new(404, "there is nothing here"));
+        if path_of(request.url()) != Some(&self.path) {
+            return Err(Refusal::NOT_HERE);
         }
         if *request.method() != Method::Post {
-            return Err(Refusal::new(405, "only POST is served here"));
+            return Err(Refusal::NOT_POST);
         }
         let fields = || request.headers().iter();
         let lengths = fields()
@@ -150,10 +151,10 @@ impl Shared {
         let length = match (lengths, coded, request.body_length()) {
             (1, false, Some(length)) => Some(length),
             (0, true, _) => None,
-            (0, false, _) => return Err(Refusal::new(411, "a Content-Length is needed")),
-            (_, _, _) => return Err(Refusal::new(400, "that is no Content-Length")),
+            (0, false, _) => return Err(Refusal::NO_LENGTH),
+            (_, _, _) => return Err(Refusal::BAD_LENGTH),
         };
-        let too_large = Refusal::new(413, "the body is too large");
+        let too_large = Refusal::TOO_LARGE;
         if length.is_some_and(|length| length > self.limits.body) {
             return Err(too_large);
         }
@@ -161,7 +162,7 @@ impl Shared {
         let mut reader = request.as_reader().take(self.limits.body as u64 + 1);
         let read = reader.read_to_end(&mut body);
         if read.is_err() || length.is_some_and(|length| length != body.len()) {
-            return Err(Refusal::new(400, "the body ended early"));
+            return Err(Refusal::CUT);
         }
         if body.len() > self.limits.body {
             Err(too_large)
@@ -266,6 +267,6 @@ impl Responder for TinyResponder {
 
 impl Drop for TinyResponder {
     fn drop(&mut self) {
-        self.send(Refusal::new(500, "there is no answer").to_bytes());
+        self.send(Refusal::NO_ANSWER.to_bytes());
     }
 }

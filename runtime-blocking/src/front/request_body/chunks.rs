@@ -144,7 +144,7 @@ impl Chunks {
                 begun: true,
                 cr: false,
             },
-            _ => return Err(Refusal::new(400, "those are no chunks").into()),
+            _ => return Err(Refusal::BAD_CHUNKS.into()),
         })
     }
 }

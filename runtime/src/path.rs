@@ -14,8 +14,10 @@ pub(crate) struct Path {
 }
 
 /// Something to log, once the lock is released.
-pub(crate) enum News {
+pub enum News {
+    /// No way to the server, and why.
     Failed(String),
+    /// It answers again.
     Works,
 }
 
@@ -51,7 +53,8 @@ impl Path {
 }
 
 impl News {
-    pub(crate) fn tell(self) {
+    /// Logs it.
+    pub fn tell(self) {
         match self {
             News::Failed(trouble) => {
                 tracing::warn!("no way to the server: {trouble}; trying on");

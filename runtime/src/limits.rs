@@ -32,8 +32,8 @@ pub struct Limits {
     pub linger: usize,
     /// How long they are taken for. 5 s.
     pub linger_time: Duration,
-    /// Stack of a connection's thread in bytes; [`Service::begin`](super::Service::begin) runs on it. 128 KiB, of
-    /// which only what is touched becomes memory; 20 KiB have been measured to do for a service that echoes.
+    /// Stack of a connection's thread in bytes, where connections have threads; the service runs on it. 128 KiB, of which
+    /// only what is touched becomes memory; 20 KiB have been measured to do for a service that echoes.
     pub stack: usize,
 }
 
@@ -57,13 +57,13 @@ impl Default for Limits {
 
 impl Limits {
     /// How long `bytes` may take on the wire.
-    pub(super) fn time_for(&self, bytes: usize) -> Duration {
+    pub fn time_for(&self, bytes: usize) -> Duration {
         self.body_time + Duration::from_secs(bytes as u64 / u64::from(self.min_rate.max(1)))
     }
 
-    /// How often a connection thread looks at the clock while a request is partly here: often enough that no
+    /// How often whoever serves a connection looks at the clock while a request is partly here: often enough that no
     /// deadline is passed by much, and seldom enough to cost nothing.
-    pub(super) fn tick(&self) -> Duration {
+    pub fn tick(&self) -> Duration {
         Duration::from_secs(1)
             .min(self.head_time)
             .min(self.body_time)

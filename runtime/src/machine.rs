@@ -1,34 +1,32 @@
-//! One session's core with what its role keeps beside it: the client its lanes, the server its held requests. The same
-//! verbs for both, so that sessions and streams needn't ask which they have.
+//! One session's core, of either role; the server's with the requests that it holds. The same verbs for both, so that
+//! sessions and streams needn't ask which they have.
 
-use crate::front::Responder;
-use crate::lanes::Lanes;
 use posthole_protocol::{
     Client, Event, Instant, OpenError, RequestId, Server, SessionId, Stats, Stream, StreamId,
 };
 use std::collections::HashMap;
 
 /// A session's core.
-pub(crate) enum Machine {
-    /// It opens exchanges and has threads that carry them.
-    Client { core: Client, lanes: Lanes },
-    /// It answers them.
+pub(crate) enum Machine<R> {
+    /// It opens exchanges; the runtime carries them.
+    Client(Client),
+    /// It answers them, each through its responder.
     Server {
         core: Server,
-        held: HashMap<RequestId, Box<dyn Responder>>,
+        held: HashMap<RequestId, R>,
     },
 }
 
 macro_rules! either {
     ($machine:expr, $core:ident => $call:expr) => {
         match $machine {
-            Machine::Client { core: $core, .. } => $call,
+            Machine::Client($core) => $call,
             Machine::Server { core: $core, .. } => $call,
         }
     };
 }
 
-impl Machine {
+impl<R> Machine<R> {
     pub(crate) fn id(&self) -> SessionId {
         either!(self, core => core.id())
     }

@@ -1,0 +1,269 @@
+//! One connection: what it is doing, as its socket, its requests and its task share it, and what ends it.
+//!
+//! hyper reads heads and writes answers, and drops a request when its client goes. What it doesn't do is here: to
+//! tell the time for heads, idle connections and readers that don't read apart; to hang up on who sends more before
+//! the answer; to say what was wrong with a head; and to let a refused client read why.
+//!
+//! ```text
+//!        first byte      head is whole      body is whole     Service::Pending is ready      all is written
+//!  Idle ----------> Head -------------> Body -----------> Held ------------------> Writing -------------> Idle
+//!   |                |                   |                 |
+//!   | idle           | 408, 400, 431     | refused         | gone, or more bytes
+//!   v                v                   v                 v
+//!  closed         refused         Refusing, then refused  closed
+//! ```
+
+use super::{Abandoned, Limits};
+use posthole_protocol::http::Refusal;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+pub(super) struct Conn {
+    peer: SocketAddr,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    since: Instant,
+    /// Bytes of the answer that the socket has taken.
+    written: usize,
+    /// Bytes received since the last answer.
+    received: usize,
+    /// The last receive found nothing: all that has come was taken in by hyper, and hyper wanted more.
+    drained: bool,
+    /// A receive was refused because an answer was on its way.
+    withheld: bool,
+    /// hyper's buffer has grown.
+    swollen: bool,
+    /// ... and a small request has come since.
+    renew: bool,
+    stop: Option<Stop>,
+    task: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// No request.
+    Idle,
+    /// A head is partly here.
+    Head,
+    /// A body is being read, which has a clock of its own.
+    Body,
+    /// The service has the request.
+    Held,
+    /// The reply is on its way.
+    Writing,
+    /// A refusal is, or was, on its way; nothing comes after it.
+    Refusing,
+}
+
+/// How soon a connection is to end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stop {
+    /// At once, but for an answer on its way, which is written first.
+    Finish,
+    /// At once.
+    Now,
+}
+
+/// How a connection ends.
+pub(super) enum End {
+    Closed,
+    /// A refusal was written, which the client is to read.
+    Refused,
+    /// This is to be said first.
+    Refuse(Refusal),
+}
+
+/// What a connection's task does when hyper has done what it could.
+pub(super) enum Next {
+    /// Lets hyper go on.
+    Again,
+    /// Gives hyper fresh buffers.
+    Renew,
+    /// Waits, at most until then.
+    Wait(Option<Instant>),
+    End(End),
+}
+
+/// A request of so many bytes needs no large buffer: hyper's smallest.
+const SMALL: usize = 8 * 1024;
+
+impl Conn {
+    pub(super) fn new(peer: SocketAddr) -> Conn {
+        Conn {
+            peer,
+            state: Mutex::new(State {
+                phase: Phase::Idle,
+                since: Instant::now(),
+                written: 0,
+                received: 0,
+                drained: true,
+                withheld: false,
+                swollen: false,
+                renew: false,
+                stop: None,
+                task: None,
+            }),
+        }
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Ends it, from any thread.
+    pub(super) fn stop(&self, stop: Stop) {
+        let mut state = self.lock();
+        state.stop = state.stop.max(Some(stop));
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Whether hyper may read. Not while an answer is on its way: a client that has sent all it had and closes its
+    /// side reads it to the end all the same, and who sends more waits.
+    pub(super) fn may_read(&self) -> bool {
+        let mut state = self.lock();
+        state.withheld = matches!(state.phase, Phase::Writing | Phase::Refusing);
+        !state.withheld
+    }
+
+    /// A receive came to so many bytes, or to nothing.
+    pub(super) fn on_read(&self, amount: Option<usize>) {
+        let mut state = self.lock();
+        state.drained = amount.is_none();
+        state.received += amount.unwrap_or(0);
+        state.swollen |= state.received > SMALL;
+        if state.phase == Phase::Idle && amount.is_some_and(|amount| amount > 0) {
+            state.enter(Phase::Head);
+        }
+    }
+
+    /// Whether hyper may write: only what the service has said. What it says of its own accord, in few words, about a
+    /// head that it can't read, [`ended`](Self::ended) says in ours.
+    pub(super) fn may_write(&self) -> bool {
+        matches!(self.lock().phase, Phase::Writing | Phase::Refusing)
+    }
+
+    pub(super) fn on_written(&self, amount: usize) {
+        self.lock().written += amount;
+    }
+
+    pub(super) fn on_flush(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Writing {
+            state.enter(Phase::Idle);
+            state.renew = state.swollen && state.received <= SMALL;
+            state.received = 0;
+        }
+    }
+
+    /// A head is here.
+    pub(super) fn begin(&self) {
+        self.lock().enter(Phase::Body);
+    }
+
+    /// A body is whole: from now on a reply is owed.
+    ///
+    /// # Errors
+    /// If something followed it. hyper reads on when a body has ended, unless it has more already.
+    pub(super) fn hold(&self) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        if !state.drained {
+            return Err(Refusal::PIPELINED);
+        }
+        state.enter(Phase::Held);
+        Ok(())
+    }
+
+    /// The reply is about to be written.
+    ///
+    /// # Errors
+    /// If more has come before it.
+    pub(super) fn reply(&self) -> Result<(), Abandoned> {
+        let mut state = self.lock();
+        if !state.drained {
+            return Err(Abandoned);
+        }
+        state.enter(Phase::Writing);
+        Ok(())
+    }
+
+    /// A refusal is about to be written.
+    pub(super) fn refuse(&self) {
+        self.lock().enter(Phase::Refusing);
+    }
+
+    /// What was asked of this connection's task, which is this one.
+    pub(super) fn asked(&self, cx: &Context<'_>) -> Option<Stop> {
+        let mut state = self.lock();
+        if !state
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
+            state.task = Some(cx.waker().clone());
+        }
+        match state.stop {
+            // What is not being answered ends at once.
+            Some(Stop::Finish) if !matches!(state.phase, Phase::Writing | Phase::Refusing) => {
+                Some(Stop::Now)
+            }
+            stop => stop,
+        }
+    }
+
+    /// hyper waits for something; what for, and until when?
+    pub(super) fn next(&self, limits: &Limits) -> Next {
+        let mut state = self.lock();
+        let state = &mut *state;
+        match state.phase {
+            Phase::Idle if std::mem::take(&mut state.renew) => {
+                (state.swollen, state.withheld) = (false, false);
+                Next::Renew
+            }
+            Phase::Idle if std::mem::take(&mut state.withheld) => Next::Again,
+            Phase::Idle => Next::Wait(state.since.checked_add(limits.idle)),
+            Phase::Head => Next::Wait(state.since.checked_add(limits.head_time)),
+            // Bytes are pipelining: what they ask for could not be answered before what is held.
+            Phase::Held if !state.drained => Next::End(End::Closed),
+            Phase::Body | Phase::Held => Next::Wait(None),
+            Phase::Writing | Phase::Refusing => Next::Wait(limits.late(state.since, state.written)),
+        }
+    }
+
+    /// The time that `next` has set is over.
+    pub(super) fn late(&self) -> End {
+        match self.lock().phase {
+            Phase::Head => End::Refuse(Refusal::TOO_SLOW),
+            Phase::Idle | Phase::Body | Phase::Held | Phase::Writing | Phase::Refusing => {
+                End::Closed
+            }
+        }
+    }
+
+    /// hyper has come to the end of the connection; it could not read a head if there is an `error`.
+    pub(super) fn ended(&self, error: Option<Refusal>) -> End {
+        match (self.lock().phase, error) {
+            (Phase::Refusing, None) => End::Refused,
+            (Phase::Idle | Phase::Head, Some(refusal)) => End::Refuse(refusal),
+            _ => End::Closed,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, phase: Phase) {
+        (self.phase, self.since, self.written) = (phase, Instant::now(), 0);
+    }
+}

@@ -1,0 +1,257 @@
+//! Sockets and time as hyper wants them.
+//!
+//! hyper reads into memory that safe code can only fill by copying (`ReadBufCursor::put_slice`), so a read goes through
+//! one piece of scratch memory per thread, which stays in the processor's cache and is zeroed once. Processor seconds
+//! per GB of bodies of 512 KiB on loopback, both ends together, 5 runs each: 0.34 by zeroing hyper's memory before each
+//! read (as `smol-hyper` does), 0.26 through the scratch memory, 0.23 with unsafe code that does neither.
+
+use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
+use smol::Async;
+use smol::io::{AsyncRead, AsyncWrite};
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// How much is read at once. With 64 KiB the same bodies cost 0.30 s per GB: hyper's work per read weighs more than the
+/// processor's cache. What is never filled takes no memory.
+const SCRATCH: usize = 256 * 1024;
+
+thread_local! {
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `read` on the thread's scratch memory, at most as much as `cursor` takes, and gives `cursor` what it read.
+fn fill(
+    cursor: &mut ReadBufCursor<'_>,
+    read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<()>> {
+    // Taken, not borrowed: a stream may have another one of these below it.
+    let mut room = ROOM.take();
+    if room.is_empty() {
+        // Zeroed by the system, page by page as they are used.
+        room = vec![0; SCRATCH];
+    }
+    let limit = cursor.remaining().min(room.len());
+    let result = read(&mut room[..limit]);
+    if let Poll::Ready(Ok(amount)) = result {
+        cursor.put_slice(&room[..amount]);
+    }
+    ROOM.set(room);
+    result.map_ok(drop)
+}
+
+/// A TCP connection, shared with whoever else wants to look at it or shut it down.
+#[derive(Clone, Debug)]
+pub struct Socket(Arc<Async<TcpStream>>);
+
+impl Socket {
+    /// The connection as hyper wants it.
+    pub fn new(stream: Async<TcpStream>) -> Socket {
+        Socket(Arc::new(stream))
+    }
+
+    /// The connection itself.
+    pub fn stream(&self) -> &Async<TcpStream> {
+        &self.0
+    }
+
+    fn poll_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: fn(&Async<TcpStream>, &mut Context<'_>) -> Poll<io::Result<()>>,
+        mut attempt: impl FnMut(&TcpStream) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            match attempt(self.0.as_ref().as_ref()) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(wait(&self.0, cx))?,
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        fill(&mut cursor, |room| {
+            self.poll_io(cx, Async::poll_readable, |mut stream| {
+                io::Read::read(&mut stream, room)
+            })
+        })
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Async::poll_writable, |mut stream| {
+            io::Write::write(&mut stream, bytes)
+        })
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.as_ref().as_ref().shutdown(Shutdown::Write))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Async::poll_writable, |mut stream| {
+            io::Write::write_vectored(&mut stream, slices)
+        })
+    }
+}
+
+/// Any other stream, for instance TLS.
+#[derive(Debug)]
+pub struct Adapter<S>(pub S);
+
+impl<S: AsyncRead + Unpin> Read for Adapter<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        fill(&mut cursor, |room| {
+            Pin::new(&mut self.0).poll_read(cx, room)
+        })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Adapter<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+}
+
+/// The clock by which hyper's time-outs run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock;
+
+impl Timer for Clock {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(Alarm::after(duration))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(Alarm::at(deadline))
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
+        match sleep.as_mut().downcast_mut_pin::<Alarm>() {
+            Some(alarm) => alarm.get_mut().move_to(deadline),
+            None => *sleep = self.sleep_until(deadline),
+        }
+    }
+}
+
+/// A deadline that is cheap to put off: the reactor is told only when it comes nearer, or when it was reached early.
+pub(crate) struct Alarm {
+    timer: smol::Timer,
+    /// When the timer fires; never later than the deadline.
+    fires: Option<Instant>,
+    /// `None`: never.
+    deadline: Option<Instant>,
+}
+
+impl Alarm {
+    pub(crate) fn at(deadline: Instant) -> Alarm {
+        Alarm {
+            timer: smol::Timer::at(deadline),
+            fires: Some(deadline),
+            deadline: Some(deadline),
+        }
+    }
+
+    fn after(duration: Duration) -> Alarm {
+        match Instant::now().checked_add(duration) {
+            Some(deadline) => Alarm::at(deadline),
+            None => Alarm {
+                timer: smol::Timer::never(),
+                fires: None,
+                deadline: None,
+            },
+        }
+    }
+
+    pub(crate) fn move_to(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+        if self.fires.is_none_or(|fires| deadline < fires) {
+            self.fires = Some(deadline);
+            self.timer.set_at(deadline);
+        }
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(Pin::new(&mut self.timer).poll(cx));
+            // A timer that has fired does so again only when it is set.
+            self.fires = None;
+            match self.deadline {
+                Some(deadline) if Instant::now() < deadline => self.move_to(deadline),
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Sleep for Alarm {}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

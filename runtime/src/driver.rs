@@ -1,0 +1,383 @@
+//! The loop over a core: tell it what happened, take what it has to say.
+//!
+//! Nothing here runs it. Whoever brings something in (an application's read or write, an answer, a request, the
+//! deadline) locks, feeds, goes round once by [`State::poll`], unlocks, and does the [`Work`]; so what a write makes the
+//! server say leaves with whoever wrote. The lock is held for these calls only, never across HTTP.
+//!
+//! Inputs are fed before deadlines: an answer that came late but came is an answer.
+
+use crate::ends::{Ends, Tried};
+use crate::error::closed_error;
+use crate::machine::Machine;
+use crate::path::Path;
+use crate::reply::Reply;
+use crate::stats::Stats;
+use crate::wait::Waiters;
+use crate::work::{Alarm, Work};
+use bytes::Bytes;
+use posthole_protocol::{
+    Client, CloseReason, Event, ExchangeId, Failure, Instant, OpenError, RequestId, Server,
+    SessionId, StreamId,
+};
+use std::collections::HashMap;
+use std::io;
+
+/// One session, as it is behind its lock: the core and what the application should be able to ask more than once.
+///
+/// `R` is where the reply to a request goes, `W` who waits for something.
+pub struct State<R, W: Waiters> {
+    machine: Machine<R>,
+    pub(crate) streams: HashMap<StreamId, Ends<W>>,
+    /// Who waits to open a stream.
+    pub room: W,
+    /// Who waits to accept a stream.
+    pub incoming: W,
+    /// Who waits for the session's beginning or end.
+    pub milestone: W,
+    /// Those of all of them who have news.
+    pub(crate) wakes: Vec<W::Wake>,
+    connected: bool,
+    pub(crate) closed: Option<CloseReason>,
+    /// The application has written or ended something. The core learns only from a feed what time that was, and counts
+    /// from there for how long it waits.
+    pub(crate) changed: bool,
+    path: Path,
+    armed: Option<Instant>,
+    /// The server's house has been told that the session is over.
+    forgotten: bool,
+    /// A core call panicked: the core is not called again.
+    broken: bool,
+}
+
+impl<R, W: Waiters> State<R, W> {
+    /// A client's session.
+    pub fn client(core: Client) -> State<R, W> {
+        State::new(Machine::Client(core))
+    }
+
+    /// A server's session.
+    pub fn server(core: Server) -> State<R, W> {
+        let held = HashMap::new();
+        State::new(Machine::Server { core, held })
+    }
+
+    fn new(machine: Machine<R>) -> State<R, W> {
+        State {
+            machine,
+            streams: HashMap::new(),
+            room: W::default(),
+            incoming: W::default(),
+            milestone: W::default(),
+            wakes: Vec::new(),
+            connected: false,
+            closed: None,
+            changed: false,
+            path: Path::default(),
+            armed: None,
+            forgotten: false,
+            broken: false,
+        }
+    }
+
+    /// The core, unless a call of it panicked.
+    pub(crate) fn machine(&mut self) -> Option<&mut Machine<R>> {
+        if self.broken {
+            None
+        } else {
+            Some(&mut self.machine)
+        }
+    }
+
+    /// The server's core, also one that panicked.
+    pub(crate) fn server_core(&self) -> Option<&Server> {
+        match &self.machine {
+            Machine::Client(_) => None,
+            Machine::Server { core, .. } => Some(core),
+        }
+    }
+
+    fn client_core(&mut self) -> Option<&mut Client> {
+        match self.machine()? {
+            Machine::Client(core) => Some(core),
+            Machine::Server { .. } => None,
+        }
+    }
+}
+
+/// What there is to know.
+impl<R, W: Waiters> State<R, W> {
+    /// The session's secret name; its `Debug` says only enough to tell sessions apart.
+    pub fn id(&self) -> SessionId {
+        self.machine.id()
+    }
+
+    /// Whether the peer has answered yet.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// How the session ended, if it has.
+    pub fn closed(&self) -> Option<&CloseReason> {
+        self.closed.as_ref()
+    }
+
+    /// What the session has done so far.
+    pub fn stats(&self) -> Stats {
+        Stats::new(self.machine.stats(), self.path.trouble())
+    }
+}
+
+/// What an application does to the session; see `ends` for its streams.
+impl<R, W: Waiters> State<R, W> {
+    /// Opens a stream. `Blocked`: as many are open as the peer allows; wait for [`room`](State::room).
+    ///
+    /// # Errors
+    /// `NotConnected` or `ConnectionAborted`, if the session is closing or has ended.
+    pub fn open(&mut self) -> io::Result<Tried<StreamId>> {
+        let opened = self.machine().map_or(Err(OpenError::Closed), Machine::open);
+        match opened {
+            Ok(id) => Ok(Tried::Done(self.join(id))),
+            Err(OpenError::Full) => Ok(Tried::Blocked),
+            Err(_) => Err(closed_error(self.closed())),
+        }
+    }
+
+    /// The next stream that the peer has opened. `Blocked`: wait for [`incoming`](State::incoming).
+    ///
+    /// # Errors
+    /// `NotConnected` or `ConnectionAborted`, once the session has ended.
+    pub fn accept(&mut self) -> io::Result<Tried<StreamId>> {
+        match self.machine().and_then(Machine::accept) {
+            Some(id) => Ok(Tried::Done(self.join(id))),
+            None if self.closed.is_some() => Err(closed_error(self.closed())),
+            None => Ok(Tried::Blocked),
+        }
+    }
+
+    /// Ends the session in order.
+    pub fn close(&mut self) {
+        self.changed = true;
+        if let Some(machine) = self.machine() {
+            machine.close();
+        }
+    }
+
+    /// Ends the session at once.
+    pub fn abort(&mut self) {
+        if let Some(machine) = self.machine() {
+            machine.abort();
+        }
+    }
+
+    /// Ends the session because another one takes its place (§7.5). Servers only.
+    pub fn replace(&mut self) {
+        if let Some(Machine::Server { core, .. }) = self.machine() {
+            core.replace();
+        }
+    }
+}
+
+/// What happens outside.
+impl<R, W: Waiters> State<R, W> {
+    /// Bytes of an exchange have moved.
+    pub fn feed_progress(&mut self, now: Instant, exchange: ExchangeId) {
+        if let Some(core) = self.client_core() {
+            // An exchange that is not open any more is cancelled soon.
+            let _ = core.feed_progress(now, exchange);
+        }
+    }
+
+    /// An exchange was answered. One that the core gave up meanwhile changes nothing; what its answer would have said
+    /// comes again.
+    pub fn feed_response(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) {
+        if let Some(core) = self.client_core()
+            && core.feed_response(now, exchange, body).is_ok()
+        {
+            self.path.answered();
+        }
+    }
+
+    /// An exchange came to nothing; `says` is why, for a person.
+    pub fn feed_failure(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        failure: Failure,
+        says: String,
+    ) {
+        if let Some(core) = self.client_core()
+            && core.feed_failure(now, exchange, failure).is_ok()
+        {
+            self.path.failed(says);
+        }
+    }
+
+    /// A request of this session came.
+    ///
+    /// # Errors
+    /// If it is refused: what to answer at once, after the poll.
+    pub fn feed_request(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        body: Bytes,
+        responder: R,
+    ) -> Result<(), (R, Reply)> {
+        let Some(Machine::Server { core, held }) = self.machine() else {
+            return Err((responder, Reply::unavailable()));
+        };
+        match core.feed_request(now, request, body) {
+            Ok(()) => {
+                held.insert(request, responder);
+                Ok(())
+            }
+            Err(reject) => Err((responder, reject.into())),
+        }
+    }
+
+    /// Whoever sent the request has gone. Gives its responder, if it was not answered yet.
+    pub fn feed_hangup(&mut self, now: Instant, request: RequestId) -> Option<R> {
+        let Some(Machine::Server { core, held }) = self.machine() else {
+            return None;
+        };
+        core.feed_hangup(now, request);
+        held.remove(&request)
+    }
+
+    /// The moment of the [`Alarm`] has come: it is set no longer. Another may have been set since.
+    pub fn rang(&mut self, at: Instant) {
+        self.armed.take_if(|armed| *armed == at);
+    }
+
+    /// The moment that the [`Alarm`] is set to.
+    pub fn alarm(&self) -> Option<Instant> {
+        self.armed
+    }
+
+    /// A call panicked while the lock was held: this session is over, and that only. Its core is not called again, and
+    /// who waits learns it. Gives those to wake.
+    pub fn break_off(&mut self) -> Vec<W::Wake> {
+        self.broken = true;
+        self.closed.get_or_insert(CloseReason::Aborted);
+        self.wake_all();
+        std::mem::take(&mut self.wakes)
+    }
+
+    /// Whether that happened.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+}
+
+/// The loop.
+impl<R, W: Waiters> State<R, W> {
+    /// All that the core has to say, and what follows from it.
+    pub fn poll(&mut self, now: Instant) -> Work<R, W> {
+        let mut work = Work::new();
+        if !self.broken {
+            self.drive(now, &mut work);
+        }
+        let over = self.closed.is_some() && self.leave(&mut work);
+        work.alarm = self.alarm_for(over);
+        work.wakes = std::mem::take(&mut self.wakes);
+        work
+    }
+
+    fn drive(&mut self, now: Instant, work: &mut Work<R, W>) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed || self.machine.next_timeout().is_some_and(|at| at <= now) {
+            self.machine.feed_timeout(now);
+        }
+        match &mut self.machine {
+            Machine::Client(core) => {
+                work.requests
+                    .extend(std::iter::from_fn(|| core.poll_request(now)));
+                work.cancelled
+                    .extend(std::iter::from_fn(|| core.poll_cancel()));
+            }
+            Machine::Server { core, held } => {
+                while let Some(response) = core.poll_response(now) {
+                    // None: whoever asked has hung up.
+                    if let Some(responder) = held.remove(&response.request) {
+                        let reply = Reply::to(response.exchange, response.body);
+                        work.replies.push((responder, reply));
+                    }
+                }
+            }
+        }
+        while let Some(event) = self.machine.poll_event() {
+            self.on_event(event, work);
+        }
+        work.news = self.path.news();
+    }
+
+    fn on_event(&mut self, event: Event, work: &mut Work<R, W>) {
+        match event {
+            Event::Connected => {
+                work.announce = !std::mem::replace(&mut self.connected, true);
+                self.wakes.extend(self.milestone.take());
+            }
+            Event::Incoming => self.wakes.extend(self.incoming.take()),
+            Event::CanOpen => self.wakes.extend(self.room.take()),
+            Event::Readable(id) => {
+                let wake = self.streams.get_mut(&id).and_then(|s| s.readable.take());
+                self.wakes.extend(wake);
+            }
+            Event::Writable(id) => {
+                let wake = self.streams.get_mut(&id).and_then(|s| s.writable.take());
+                self.wakes.extend(wake);
+            }
+            Event::Closed(reason) => {
+                work.closed = Some(reason.clone());
+                self.closed = Some(reason);
+                self.wake_all();
+            }
+            Event::Finished(_) => {}
+            // News that a later core brings and that nobody here waits for.
+            _ => {}
+        }
+    }
+
+    fn wake_all(&mut self) {
+        for ends in self.streams.values_mut() {
+            self.wakes.extend(ends.readable.take());
+            self.wakes.extend(ends.writable.take());
+        }
+        for waiters in [&mut self.room, &mut self.incoming, &mut self.milestone] {
+            self.wakes.extend(waiters.take());
+        }
+    }
+
+    /// The session has ended: lets go of what only a live one needs. Whether nothing is left to do.
+    fn leave(&mut self, work: &mut Work<R, W>) -> bool {
+        match &mut self.machine {
+            Machine::Client(core) => self.broken || core.next_timeout().is_none(),
+            Machine::Server { core, held } => {
+                let over = self.broken || core.is_over();
+                if over {
+                    // The core has answered all that it owes; who is still here gets a lost exchange.
+                    let rest = held.drain();
+                    work.replies
+                        .extend(rest.map(|(_, responder)| (responder, Reply::unavailable())));
+                    work.over = !std::mem::replace(&mut self.forgotten, true);
+                }
+                over
+            }
+        }
+    }
+
+    fn alarm_for(&mut self, over: bool) -> Option<Alarm> {
+        if over {
+            return self.armed.take().map(Alarm::Off);
+        }
+        let at = self.machine.next_timeout()?;
+        if self.armed.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        let instead_of = self.armed.replace(at);
+        Some(Alarm::At { at, instead_of })
+    }
+}
+
+#[cfg(test)]
+mod tests;

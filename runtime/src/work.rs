@@ -1,0 +1,67 @@
+//! What a core had to say, to be done once its lock is released.
+
+use crate::path::News;
+use crate::reply::Reply;
+use crate::wait::Waiters;
+use posthole_protocol::{CloseReason, ExchangeId, Instant, Request};
+
+/// What is to be done once the lock is released; [`requests`](Work::requests), [`cancelled`](Work::cancelled) and
+/// [`alarm`](Work::alarm) while it is still held, as far as the runtime keeps something of its own behind it.
+///
+/// It is done in the order of the fields.
+#[must_use = "the core says it once"]
+#[non_exhaustive]
+pub struct Work<R, W: Waiters> {
+    /// Those who have waited for what has come.
+    pub wakes: Vec<W::Wake>,
+    /// Answers to requests.
+    pub replies: Vec<(R, Reply)>,
+    /// Requests to be sent. Clients only.
+    pub requests: Vec<Request>,
+    /// Exchanges whose answers nobody waits for any more. Clients only.
+    pub cancelled: Vec<ExchangeId>,
+    /// The deadline has changed.
+    pub alarm: Option<Alarm>,
+    /// What a log should hear of the way to the server. Clients only.
+    pub news: Option<News>,
+    /// The session has ended, so.
+    pub closed: Option<CloseReason>,
+    /// The session can be accepted. Servers only.
+    pub announce: bool,
+    /// It has ended and owes nobody an answer: the house may forget it. Servers only.
+    pub over: bool,
+}
+
+/// What became of the moment at which a session wants to be polled at the latest.
+///
+/// One that moved away stays set, and the poll at it finds that nothing is due and sets the one that holds by then:
+/// so a deadline that every exchange pushes back costs one poll per its own length and not a change per exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// Set it.
+    At {
+        /// To this.
+        at: Instant,
+        /// In place of this.
+        instead_of: Option<Instant>,
+    },
+    /// This moment is of no interest any more.
+    Off(Instant),
+}
+
+impl<R, W: Waiters> Work<R, W> {
+    /// Nothing to do.
+    pub(crate) fn new() -> Work<R, W> {
+        Work {
+            wakes: Vec::new(),
+            replies: Vec::new(),
+            requests: Vec::new(),
+            cancelled: Vec::new(),
+            alarm: None,
+            news: None,
+            closed: None,
+            announce: false,
+            over: false,
+        }
+    }
+}
