@@ -13,6 +13,7 @@
 
 pub mod cases;
 mod list;
+pub mod memory;
 pub mod pair;
 pub mod runtime;
 pub mod talk;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // A test fails by it.
 
 mod blocking;
+mod clock;
 mod loopback;
 
 use blocking::Blocking;
@@ -12,4 +13,8 @@ use loopback::Loopback;
 
 mod blocking_blocking {
     posthole_tests::conformance!(sockets super::Loopback<super::Blocking, super::Blocking>);
+}
+
+mod memory {
+    posthole_tests::conformance!(memory posthole_tests::conformance::memory::Memory);
 }

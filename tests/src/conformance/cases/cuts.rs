@@ -3,11 +3,11 @@
 use crate::conformance::pair::{Pair, connect};
 use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use crate::conformance::talk::{MIB, both_ways, ping_pong, receive, sending};
-use crate::conformance::world::{Harm, Path, World, join_all, spawn};
+use crate::conformance::world::{Harm, Path, Task, World, join_all, spawn};
+use crate::rng::Rng;
 use posthole_protocol::Config;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The largest body: small, so that a few megabytes are many exchanges.
@@ -59,24 +59,33 @@ pub fn all_kinds_of_harm_are_survived_at_any_rate<W: World>() {
     join_all(tasks);
 }
 
-/// Until ten exchanges have met it.
+/// Whenever some more has arrived, everything else that is under way is cut; until ten exchanges have met that.
 pub fn bytes_are_right_though_connections_are_cut_all_the_time<W: World>() {
-    let (pair, path) = through::<W>();
-    let done = Arc::new(AtomicBool::new(false));
-    let cutting = {
-        let (path, done, client) = (path.clone(), done.clone(), pair.client.clone());
+    fn cutting<W: World>(from: impl Stream, seed: u64, path: Arc<W::Path>) -> Task<()> {
         spawn::<W, _>(move || {
-            while client.stats().lost < 10 {
-                W::pause(Duration::from_millis(8));
-                path.cut();
-            }
-            done.store(true, Ordering::Relaxed);
+            let (mut rng, mut next) = (Rng::new(seed), 0);
+            receive(&from, seed, MIB, |so_far| {
+                if so_far >= next {
+                    path.cut();
+                    next = so_far + rng.below(4 * u64::from(BODY)) as usize;
+                }
+            });
         })
-    };
-    while !done.load(Ordering::Relaxed) {
-        both_ways(&pair, 1, MIB);
     }
-    cutting.join();
+    let (pair, path) = through::<W>();
+    let mut seed = 0;
+    while pair.client.stats().lost < 10 {
+        assert!(seed < 100, "nothing is ever lost");
+        let (near, far) = pair.stream();
+        let tasks = [
+            sending::<W>(&near, seed, MIB),
+            sending::<W>(&far, seed + 1, MIB),
+            cutting::<W>(far, seed, path.clone()),
+            cutting::<W>(near, seed + 1, path.clone()),
+        ];
+        join_all(tasks);
+        seed += 2;
+    }
     pair.close();
 }
 

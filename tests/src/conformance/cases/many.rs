@@ -3,7 +3,7 @@
 use crate::conformance::pair::{Pair, connect, listener};
 use crate::conformance::runtime::{Dial, Listener, Session, Stream};
 use crate::conformance::talk::{answer, ask, echoing, receive, sending};
-use crate::conformance::world::{Task, World, join_all, spawn};
+use crate::conformance::world::{Task, World, join_all, spawn, until};
 
 /// Asks this often, one after the other, in a thread of its own.
 fn asking<W: World>(session: &impl Session, who: usize, times: usize) -> Task<()> {
@@ -69,21 +69,27 @@ pub fn thousands_of_short_streams<W: World>() {
 /// More open at once than fit one bundle, all of them used after all were opened.
 pub fn five_hundred_streams_stay_open<W: World>() {
     let pair = Pair::<W>::new();
-    let streams: Vec<_> = (0..500).map(|_| pair.stream()).collect();
-    for round in 0..2u8 {
-        for (near, _) in &streams {
-            near.write_all(&[round; 10]).unwrap();
-        }
-        for (_, far) in &streams {
-            let mut got = [9; 10];
-            far.read_exact(&mut got).unwrap();
-            assert_eq!(got, [round; 10]);
-            far.write_all(&got).unwrap();
-        }
-        for (near, _) in &streams {
-            near.read_exact(&mut [0; 10]).unwrap();
-        }
+    let near: Vec<_> = (0..500).map(|_| pair.client.open().unwrap()).collect();
+    for stream in &near {
+        stream.write_all(&stream.id().to_be_bytes()).unwrap();
     }
+    let far: Vec<_> = (0..500).map(|_| pair.server.accept().unwrap()).collect();
+    for stream in &far {
+        let mut id = [0; 8];
+        stream.read_exact(&mut id).unwrap();
+        assert_eq!(u64::from_be_bytes(id), stream.id());
+        stream.write_all(&id).unwrap();
+    }
+    for stream in near {
+        let mut id = [0; 8];
+        stream.read_exact(&mut id).unwrap();
+        assert_eq!(u64::from_be_bytes(id), stream.id());
+        stream.finish().unwrap();
+    }
+    for stream in far {
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    }
+    pair.close();
 }
 
 pub fn many_clients_share_a_server<W: World>() {
@@ -112,5 +118,5 @@ pub fn many_clients_share_a_server<W: World>() {
     };
     let serving: Vec<_> = (0..CLIENTS).map(|_| serve()).collect();
     join_all(clients.into_iter().chain(serving));
-    crate::conformance::world::until::<W>(|| listener.sessions() == 0);
+    until::<W>(|| listener.sessions() == 0);
 }

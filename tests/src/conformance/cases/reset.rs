@@ -3,9 +3,9 @@
 use crate::conformance::pair::Pair;
 use crate::conformance::runtime::Stream;
 use crate::conformance::talk::{MIB, both_ways, ping_pong};
-use crate::conformance::world::{World, spawn};
+use crate::conformance::world::{World, spawn, until};
 use crate::pattern::pattern;
-use posthole_protocol::{ReadError, ResetCode, WriteError};
+use posthole_protocol::{Config, ReadError, ResetCode, WriteError};
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::mpsc::channel;
@@ -65,9 +65,9 @@ pub fn a_reset_wakes_who_waits_on_the_same_stream<W: World>() {
         let writer = spawn::<W, _>(move || {
             while let Ok(Some(_)) = writes.write_within(&[0; 65536], Duration::from_millis(20)) {}
             full.send(()).unwrap();
-            writes.write(&[0; 65536]).unwrap_err().kind()
+            write_until_error::<W>(&writes).kind()
         });
-        crate::conformance::world::until::<W>(|| is_full.try_recv().is_ok());
+        until::<W>(|| is_full.try_recv().is_ok());
         // Whether they wait already or come later, they must end.
         near.reset(0);
         assert_eq!(reader.join(), 0);
@@ -115,7 +115,9 @@ pub fn both_directions_can_be_shut_at_once<W: World>() {
 
 /// Resets in mid-transfer give back what the streams had of the session's room.
 pub fn resets_leave_the_others_alone<W: World>() {
-    let pair = Pair::<W>::new();
+    let builder = Config::builder().pool(512 * 1024).send_pool(512 * 1024);
+    let config = builder.build().unwrap();
+    let pair = Pair::<W>::with(config.clone(), config);
     let (near, far) = pair.stream();
     let keys = spawn::<W, _>(move || ping_pong(&near, &far, 50));
     for round in 0..20 {

@@ -5,6 +5,7 @@ use crate::conformance::runtime::Stream;
 use crate::conformance::talk::{MIB, receive};
 use crate::conformance::world::{World, spawn};
 use crate::pattern::pattern;
+use posthole_protocol::Config;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -28,7 +29,7 @@ pub fn a_read_waits_no_longer_than_told<W: World>() {
 
 pub fn a_write_waits_no_longer_than_told<W: World>() {
     fn full<W: World>(writes: impl Stream, reads: impl Stream) {
-        let data = pattern(3, 64 * MIB);
+        let data = pattern(3, 4 * MIB);
         let mut written = 0;
         // Nobody reads: at some point there is no room.
         while let Some(n) = writes.write_within(&data[written..], SHORT).unwrap() {
@@ -47,7 +48,9 @@ pub fn a_write_waits_no_longer_than_told<W: World>() {
         receive(&reads, 3, written + MIB, |_| {});
         writer.join();
     }
-    let pair = Pair::<W>::new();
+    let builder = Config::builder().pool(512 * 1024).send_pool(512 * 1024);
+    let config = builder.build().unwrap();
+    let pair = Pair::<W>::with(config.clone(), config);
     let (near, far) = pair.stream();
     full::<W>(near, far);
     let (near, far) = pair.stream();
