@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use posthole_protocol::{CloseReason, Config};
+use posthole_runtime::{SessionEnded, Stats};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -41,6 +42,14 @@ impl Dial {
             ..Dial::default()
         }
     }
+
+    /// The defaults, and through which proxy.
+    pub fn through(proxy: String) -> Dial {
+        Dial {
+            proxy: Some(proxy),
+            ..Dial::default()
+        }
+    }
 }
 
 /// A runtime, by its functions.
@@ -61,9 +70,12 @@ pub trait Runtime: 'static {
     /// # Errors
     /// If the address is taken.
     fn bind(addr: SocketAddr, config: Config) -> io::Result<Self::Listener>;
+}
 
-    /// How a session ended, if that is what this error says.
-    fn ended(error: &io::Error) -> Option<CloseReason>;
+/// How a session ended, if that is what this error says.
+pub fn ended(error: &io::Error) -> Option<CloseReason> {
+    let SessionEnded(reason) = error.get_ref()?.downcast_ref()?;
+    Some(reason.clone())
 }
 
 /// Accepts sessions.
@@ -85,18 +97,6 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Ends all sessions in order, those that have not ended in this time at once, and gives the port back.
     fn close(&self, grace: Duration);
-}
-
-/// What a session has done so far; see the runtimes' own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Stats {
-    pub exchanges: u64,
-    pub lost: u64,
-    pub resent: u64,
-    pub bytes_out: u64,
-    pub bytes_in: u64,
-    pub last_trouble: Option<String>,
 }
 
 /// A session's handle.

@@ -4,6 +4,7 @@ use crate::conformance::pair::Pair;
 use crate::conformance::runtime::{Session, Stream};
 use crate::conformance::world::{Task, World, join_all, spawn};
 use crate::pattern::Pattern;
+use std::io::ErrorKind;
 
 /// Bytes read or written at a time.
 const PIECE: usize = 64 * 1024;
@@ -118,4 +119,23 @@ pub fn answer(session: &impl Session) {
     let question = stream.read_to_end().expect("the question has an end");
     let answer = question.to_ascii_uppercase();
     stream.write_all(&answer).expect("the asker reads");
+}
+
+/// All that an application does with streams: bulk both ways, many at once, ping-pong, half-close and reset.
+pub fn everything<W: World>(pair: &Pair<W>) {
+    both_ways(pair, 1, 16 * MIB);
+    both_ways(pair, 20, MIB / 4);
+    let (near, far) = pair.stream();
+    ping_pong(&near, &far, 200);
+    let server = pair.server.clone();
+    let answers = spawn::<W, _>(move || answer(&server));
+    assert_eq!(ask(&pair.client, b"a question"), b"A QUESTION");
+    answers.join();
+    near.reset(7);
+    let error = far.read(&mut [0; 8]).expect_err("a reset is no end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let (near, far) = pair.stream();
+    far.reset(7);
+    let error = near.read(&mut [0; 8]).expect_err("a reset is no end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }

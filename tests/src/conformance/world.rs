@@ -69,11 +69,17 @@ impl fmt::Debug for Place {
 
 /// A path that can be made bad. When it is dropped it is gone: what is open is cut, and who comes is refused.
 pub trait Path: Send + Sync + 'static {
+    /// What can happen to an exchange.
+    type Harm: Copy + fmt::Debug + Send + Sync + 'static;
+
+    /// All that can: losses of either half, cuts, flipped bits, errors of boxes, delays, second deliveries.
+    const ALL: &'static [Self::Harm];
+
     /// Where clients find it.
     fn addr(&self) -> SocketAddr;
 
     /// From now on this happens to so many of a hundred exchanges; each kind is as likely as another.
-    fn harm(&self, kinds: &[Harm], percent: u8);
+    fn harm(&self, kinds: &[Self::Harm], percent: u8);
 
     /// How many exchanges have been harmed.
     fn harmed(&self) -> u64;
@@ -83,56 +89,6 @@ pub trait Path: Send + Sync + 'static {
 
     /// Resets all connections.
     fn cut(&self);
-}
-
-/// What can happen to an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Harm {
-    /// The request arrives late.
-    Delay,
-    /// The request arrives after the next one.
-    Reorder,
-    /// The request vanishes.
-    LoseRequest,
-    /// The answer vanishes.
-    LoseResponse,
-    /// A 502 instead of passing the request on.
-    ErrorBefore,
-    /// A 502 instead of the answer.
-    ErrorAfter,
-    /// The request arrives twice.
-    Double,
-    /// The answer ends in the middle, and that can be seen.
-    Cut,
-    /// The answer ends in the middle and looks whole.
-    CutClean,
-    /// A bit of the request is flipped.
-    CorruptRequest,
-    /// A bit of the answer is flipped.
-    CorruptResponse,
-    /// The connection is reset before the request has passed.
-    ResetBefore,
-    /// The connection is reset in the answer.
-    ResetAfter,
-}
-
-impl Harm {
-    /// Every kind.
-    pub const ALL: [Harm; 13] = [
-        Harm::Delay,
-        Harm::Reorder,
-        Harm::LoseRequest,
-        Harm::LoseResponse,
-        Harm::ErrorBefore,
-        Harm::ErrorAfter,
-        Harm::Double,
-        Harm::Cut,
-        Harm::CutClean,
-        Harm::CorruptRequest,
-        Harm::CorruptResponse,
-        Harm::ResetBefore,
-        Harm::ResetAfter,
-    ];
 }
 
 /// A thread of a case; what it gives is waited for by [`Task::join`].

@@ -1,9 +1,9 @@
 //! What lies between does harm; sessions and their bytes come through.
 
-use crate::conformance::pair::{Pair, connect};
+use crate::conformance::pair::{Pair, anywhere, connect, listener};
 use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use crate::conformance::talk::{MIB, both_ways, ping_pong, receive, sending};
-use crate::conformance::world::{Harm, Path, Task, World, join_all, spawn};
+use crate::conformance::world::{Path, Task, World, join_all, spawn};
 use crate::rng::Rng;
 use posthole_protocol::Config;
 use std::io::ErrorKind;
@@ -13,17 +13,19 @@ use std::time::Duration;
 /// The largest body: small, so that a few megabytes are many exchanges.
 const BODY: u32 = 64 * 1024;
 
+type Harm<W> = <<W as World>::Path as Path>::Harm;
+
 /// A session over a path that is good as yet.
 fn through<W: World>() -> (Pair<W>, Arc<W::Path>) {
     let config = Config::builder().body_max(BODY).build().unwrap();
-    let listener = W::Server::bind(super::super::pair::anywhere(), config.clone()).unwrap();
+    let listener = W::Server::bind(anywhere(), config.clone()).unwrap();
     let path = W::path(listener.addr());
     let pair = Pair::at(listener, path.addr(), Dial::with(config));
     (pair, Arc::new(path))
 }
 
 /// Does this harm to every tenth exchange or so, whatever the streams do, until it was done three times.
-fn survive<W: World>(kinds: &[Harm], percent: u8) {
+fn survive<W: World>(kinds: &[Harm<W>], percent: u8) {
     let (pair, path) = through::<W>();
     path.harm(kinds, percent);
     both_ways(&pair, 2, MIB);
@@ -47,15 +49,13 @@ fn survive<W: World>(kinds: &[Harm], percent: u8) {
 
 /// Each kind on a path of its own, all at once: they wait more than they work.
 pub fn every_kind_of_harm_is_survived<W: World>() {
-    let tasks = Harm::ALL.map(|kind| (kind, spawn::<W, _>(move || survive::<W>(&[kind], 10))));
-    for (kind, task) in tasks {
-        println!("{kind:?}");
-        task.join();
-    }
+    let one = |kind: &'static Harm<W>| spawn::<W, _>(move || survive::<W>(&[*kind], 10));
+    let tasks: Vec<_> = W::Path::ALL.iter().map(one).collect();
+    join_all(tasks);
 }
 
 pub fn all_kinds_of_harm_are_survived_at_any_rate<W: World>() {
-    let tasks = [5, 10, 25].map(|rate| spawn::<W, _>(move || survive::<W>(&Harm::ALL, rate)));
+    let tasks = [5, 10, 25].map(|rate| spawn::<W, _>(move || survive::<W>(W::Path::ALL, rate)));
     join_all(tasks);
 }
 
@@ -118,7 +118,7 @@ pub fn a_silence_in_mid_transfer_is_survived<W: World>() {
 }
 
 pub fn a_path_that_is_gone_for_good_ends_the_session<W: World>() {
-    let listener = super::super::pair::listener::<W>();
+    let listener = listener::<W>();
     let path = W::path(listener.addr());
     let config = Config::builder()
         .give_up(Duration::from_millis(400))

@@ -1,7 +1,7 @@
 //! Sessions and listeners end: everybody hears of it, once and for all.
 
 use crate::conformance::pair::{Pair, anywhere, connect};
-use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
+use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stream, ended};
 use crate::conformance::talk::{receiving, send};
 use crate::conformance::world::{World, spawn, until};
 use posthole_protocol::{CloseReason, Config};
@@ -79,8 +79,7 @@ pub fn both_sides_may_close_at_once<W: World>() {
 }
 
 pub fn an_ended_session_says_how<W: World>() {
-    fn ended<W: World, A: Session, B: Session>(
-        is: fn(&io::Error) -> Option<CloseReason>,
+    fn aborted<W: World, A: Session, B: Session>(
         (aborts, near): (A, A::Stream),
         (other, far): (B, B::Stream),
     ) {
@@ -97,7 +96,7 @@ pub fn an_ended_session_says_how<W: World>() {
         ];
         for error in errors {
             assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
-            assert_eq!(is(&error), Some(CloseReason::Aborted), "{error}");
+            assert_eq!(ended(&error), Some(CloseReason::Aborted), "{error}");
         }
         other.abort();
         assert_eq!(
@@ -107,10 +106,10 @@ pub fn an_ended_session_says_how<W: World>() {
     }
     let pair = Pair::<W>::new();
     let (near, far) = pair.stream();
-    ended::<W, _, _>(W::Client::ended, (pair.client, near), (pair.server, far));
+    aborted::<W, _, _>((pair.client, near), (pair.server, far));
     let pair = Pair::<W>::new();
     let (near, far) = pair.stream();
-    ended::<W, _, _>(W::Server::ended, (pair.server, far), (pair.client, near));
+    aborted::<W, _, _>((pair.server, far), (pair.client, near));
 }
 
 /// Whoever waits for anything of a session that ends is woken.

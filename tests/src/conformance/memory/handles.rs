@@ -2,10 +2,10 @@
 
 use super::stage::{act, act_if_on, wait_for};
 use super::wire::{Core, Who};
-use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stats, Stream};
+use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use bytes::Bytes;
 use posthole_protocol::{CloseReason, Config, ResetCode, StreamId};
-use posthole_runtime::{SessionEnded, Tried};
+use posthole_runtime::{SessionEnded, Stats, Tried};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -64,11 +64,6 @@ impl Runtime for Virtual {
                 Err(ErrorKind::AddrInUse.into())
             }
         })
-    }
-
-    fn ended(error: &io::Error) -> Option<CloseReason> {
-        let SessionEnded(reason) = error.get_ref()?.downcast_ref()?;
-        Some(reason.clone())
     }
 }
 
@@ -263,15 +258,7 @@ impl Session for Party {
     }
 
     fn stats(&self) -> Stats {
-        let stats = self.keeper.act(|core| core.stats());
-        Stats {
-            exchanges: stats.exchanges,
-            lost: stats.lost,
-            resent: stats.resent,
-            bytes_out: stats.bytes_out,
-            bytes_in: stats.bytes_in,
-            last_trouble: stats.last_trouble,
-        }
+        self.keeper.act(|core| core.stats())
     }
 }
 

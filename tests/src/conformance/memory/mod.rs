@@ -5,12 +5,14 @@
 //! everything is decided by a seed, who is never woken is found out at once, and clocks can jump.
 
 mod handles;
+mod harm;
 mod stage;
 mod wire;
 
-use crate::conformance::world::{Harm, Path, Place, Wait, World};
+use crate::conformance::world::{Path, Place, Wait, World};
 use crate::oracle::Side;
 pub use handles::Virtual;
+pub use harm::{Harm, Meets};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -73,6 +75,10 @@ pub struct Way {
 }
 
 impl Path for Way {
+    type Harm = Harm;
+
+    const ALL: &'static [Harm] = &Harm::ALL;
+
     fn addr(&self) -> SocketAddr {
         self.addr
     }

@@ -1,7 +1,7 @@
 //! What lies between the threads: sessions of both roles, and the network that they speak over.
 
+use super::harm::Harm;
 use super::stage::Sleepers;
-use crate::conformance::world::Harm;
 use crate::fault::{Fate, Fault, Outage};
 use crate::net::{Delivery, Net};
 use crate::oracle::Side;
@@ -268,26 +268,8 @@ impl Wire {
         if !self.hosts[host].is_up() {
             return refused;
         }
-        let fault = harm.map_or(Fault::NONE, |harm| self.harm(harm));
+        let fault = harm.map_or(Fault::NONE, |harm| harm.fault(&mut self.rng));
         Fault { host, ..fault }
-    }
-
-    fn harm(&mut self, harm: Harm) -> Fault {
-        let place = self.rng.below(1000);
-        match harm {
-            Harm::Delay => Fault::late(self.rng.below(200 * MS)),
-            Harm::Reorder => Fault::late(self.rng.below(10 * MS)),
-            Harm::LoseRequest => Fault::request(Fate::Lose),
-            Harm::LoseResponse => Fault::response(Fate::Lose),
-            Harm::ErrorBefore => Fault::request(Fate::Fail(Failure::Middlebox { status: 502 })),
-            Harm::ErrorAfter => Fault::response(Fate::Fail(Failure::Middlebox { status: 502 })),
-            Harm::Double => Fault::twice(self.rng.below(20 * MS), self.rng.percent(50)),
-            Harm::Cut | Harm::ResetAfter => Fault::response(Fate::Fail(Failure::Cut)),
-            Harm::CutClean => Fault::response(Fate::Cut(place)),
-            Harm::CorruptRequest => Fault::request(Fate::Corrupt(place)),
-            Harm::CorruptResponse => Fault::response(Fate::Corrupt(place)),
-            Harm::ResetBefore => Fault::request(Fate::Fail(Failure::Cut)),
-        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use posthole_blocking::carrier::ProxyChoice;
-use posthole_blocking::{ListenOptions, Options, SessionEnded};
+use posthole_blocking::{ListenOptions, Options, Stats};
 use posthole_protocol::{CloseReason, Config};
-use posthole_tests::conformance::runtime::{Dial, Listener, Runtime, Session, Stats, Stream};
+use posthole_tests::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -31,11 +31,6 @@ impl Runtime for Blocking {
     fn bind(addr: SocketAddr, config: Config) -> io::Result<Door> {
         let options = ListenOptions::new().config(config);
         posthole_blocking::Listener::bind(addr, options).map(Door)
-    }
-
-    fn ended(error: &io::Error) -> Option<CloseReason> {
-        let SessionEnded(reason) = error.get_ref()?.downcast_ref()?;
-        Some(reason.clone())
     }
 }
 
@@ -98,15 +93,7 @@ impl Session for Caller {
     }
 
     fn stats(&self) -> Stats {
-        let stats = self.0.stats();
-        Stats {
-            exchanges: stats.exchanges,
-            lost: stats.lost,
-            resent: stats.resent,
-            bytes_out: stats.bytes_out,
-            bytes_in: stats.bytes_in,
-            last_trouble: stats.last_trouble,
-        }
+        self.0.stats()
     }
 }
 

@@ -3,7 +3,7 @@
 use posthole::hostile::{Fault, Faults, Hostile, Upstream};
 use posthole_tests::bounded::bounded;
 use posthole_tests::conformance::runtime::Runtime;
-use posthole_tests::conformance::world::{Harm, Path, Place, Wait, World};
+use posthole_tests::conformance::world::{Path, Place, Wait, World};
 use socket2::{Domain, Socket, Type};
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -64,14 +64,18 @@ pub(crate) struct Proxy {
 }
 
 impl Path for Proxy {
+    type Harm = Fault;
+
+    const ALL: &'static [Fault] = &Fault::ALL;
+
     fn addr(&self) -> SocketAddr {
         self.hostile.addr()
     }
 
-    fn harm(&self, kinds: &[Harm], percent: u8) {
+    fn harm(&self, kinds: &[Fault], percent: u8) {
         self.hostile.set_faults(Faults {
             percent: f64::from(percent),
-            kinds: kinds.iter().copied().map(fault).collect(),
+            kinds: kinds.to_vec(),
             delay: Duration::from_millis(200),
         });
     }
@@ -86,23 +90,5 @@ impl Path for Proxy {
 
     fn cut(&self) {
         self.hostile.reset_all();
-    }
-}
-
-fn fault(harm: Harm) -> Fault {
-    match harm {
-        Harm::Delay => Fault::Delay,
-        Harm::Reorder => Fault::Reorder,
-        Harm::LoseRequest => Fault::LoseRequest,
-        Harm::LoseResponse => Fault::LoseResponse,
-        Harm::ErrorBefore => Fault::ErrorBefore,
-        Harm::ErrorAfter => Fault::ErrorAfter,
-        Harm::Double => Fault::Double,
-        Harm::Cut => Fault::Cut,
-        Harm::CutClean => Fault::CutClean,
-        Harm::CorruptRequest => Fault::CorruptRequest,
-        Harm::CorruptResponse => Fault::CorruptResponse,
-        Harm::ResetBefore => Fault::ResetBefore,
-        Harm::ResetAfter => Fault::ResetAfter,
     }
 }
