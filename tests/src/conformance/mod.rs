@@ -8,9 +8,12 @@
 //! runtime     what a runtime must offer: connect, bind, sessions, streams, listeners
 //! world       two runtimes and the path between them; threads and time as cases see them
 //! pair talk   what cases have in common: a session by its two ends, and what is said over it
+//! cancel      futures given up at every point at which they wait
+//! memory      the world without sockets
 //! cases/      the cases, a file for each subject; list.rs names them all
 //! ```
 
+pub mod cancel;
 pub mod cases;
 mod list;
 pub mod memory;
