@@ -2,14 +2,13 @@
 
 use crate::carrier::Target;
 use crate::driver::Shared;
-use crate::error::ConnectError;
 use crate::lanes::Lanes;
-use crate::options::Options;
 use crate::random;
 use crate::session::Session;
 use crate::timer;
 use posthole_protocol::http::Tag;
 use posthole_protocol::{Client, SessionId};
+use posthole_runtime::{ConnectError, Options};
 use std::sync::Arc;
 
 /// Begins a session with the server at `url`, such as `http://host:8080/` or `https://host/path`.

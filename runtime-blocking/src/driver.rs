@@ -97,12 +97,7 @@ impl Shared {
         if let Some(lanes) = locked.lanes() {
             lanes.done(exchange, Some(lane));
         }
-        match answer {
-            Ok(body) => locked.feed_response(now, exchange, body),
-            Err(Trouble { failure, says, .. }) => {
-                locked.feed_failure(now, exchange, failure, says);
-            }
-        }
+        locked.feed_answer(now, exchange, answer);
         locked.settle();
     }
 

@@ -29,11 +29,9 @@
 pub mod carrier;
 mod client;
 mod driver;
-mod error;
 pub mod front;
 mod handler;
 mod lanes;
-mod options;
 mod random;
 mod server;
 mod session;
@@ -43,13 +41,11 @@ mod wait;
 mod work;
 
 pub use client::connect;
-pub use error::ConnectError;
 pub use handler::Handler;
-pub use options::{FrontChoice, Options};
 pub use posthole_protocol::{
     CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
-pub use posthole_runtime::{ListenOptions, SessionEnded, Stats};
-pub use server::Listener;
+pub use posthole_runtime::{ConnectError, ListenOptions, Options, SessionEnded, Stats};
+pub use server::{FrontChoice, Listener};
 pub use session::Session;
 pub use stream::Stream;

@@ -4,7 +4,6 @@ use crate::front::OwnFront;
 #[cfg(feature = "tiny_http")]
 use crate::front::tiny::TinyFront;
 use crate::handler::Handler;
-use crate::options::FrontChoice;
 use crate::session::Session;
 use posthole_runtime::ListenOptions;
 use std::fmt;
@@ -16,6 +15,18 @@ use std::time::Duration;
 
 /// How long replies that are being written may take when a listener ends by itself.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
+
+/// Which HTTP server brings a listener its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrontChoice {
+    /// Ours, made to face strangers.
+    #[default]
+    Own,
+    /// tiny_http: behind a reverse proxy or among friends only; see [`front::tiny`](crate::front::tiny).
+    #[cfg(feature = "tiny_http")]
+    TinyHttp,
+}
 
 /// Accepts sessions, as a [`TcpListener`] accepts connections.
 ///
@@ -65,15 +76,14 @@ impl Listener {
         front: FrontChoice,
         options: ListenOptions,
     ) -> io::Result<Listener> {
-        let choice = front;
         let addr = socket.local_addr()?;
         let (path, limits) = (options.path.clone(), options.limits.clone());
         let handler = Handler::new(options)?;
-        let front = Arc::new(Running::default());
+        let running = Arc::new(Running::default());
         // Before the first request can come.
-        handler.house.run_by(&front);
+        handler.house.run_by(&running);
         let service = Arc::new(handler.clone());
-        *front.lock() = Some(match choice {
+        *running.lock() = Some(match front {
             FrontChoice::Own => Front::Own(OwnFront::start(socket, path, limits, service)?),
             #[cfg(feature = "tiny_http")]
             FrontChoice::TinyHttp => Front::Tiny(TinyFront::start(socket, path, limits, service)?),
@@ -81,7 +91,7 @@ impl Listener {
         Ok(Listener {
             handler,
             addr,
-            front,
+            front: running,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Does what a core had to say, once its lock is released.
 
+use crate::carrier::Trouble;
 use crate::driver::{Shared, Work};
 use crate::lanes::{Job, Lanes, Slot};
 use crate::timer;
@@ -82,8 +83,12 @@ impl Todo {
             if let Some(lanes) = locked.lanes() {
                 lanes.done(exchange, None);
             }
-            let says = format!("no thread to carry an exchange: {error}");
-            locked.feed_failure(timer::now(), exchange, Failure::Connect, says);
+            let trouble = Trouble {
+                failure: Failure::Connect,
+                reached: false,
+                says: format!("no thread to carry an exchange: {error}"),
+            };
+            locked.feed_answer(timer::now(), exchange, Err(trouble));
         }
         Some(locked.poll())
     }

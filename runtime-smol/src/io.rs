@@ -26,24 +26,33 @@ thread_local! {
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `read` on the thread's scratch memory, at most as much as `cursor` takes, and gives `cursor` what it read.
-fn fill(
-    cursor: &mut ReadBufCursor<'_>,
+/// Runs `read` on the thread's scratch memory, at most on `limit` bytes of it, and gives what it read to `put`.
+pub(crate) fn read_through(
+    limit: usize,
     read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
-) -> Poll<io::Result<()>> {
+    put: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
     // Taken, not borrowed: a stream may have another one of these below it.
     let mut room = ROOM.take();
     if room.is_empty() {
         // Zeroed by the system, page by page as they are used.
         room = vec![0; SCRATCH];
     }
-    let limit = cursor.remaining().min(room.len());
+    let limit = limit.min(room.len());
     let result = read(&mut room[..limit]);
     if let Poll::Ready(Ok(amount)) = result {
-        cursor.put_slice(&room[..amount]);
+        put(&room[..amount]);
     }
     ROOM.set(room);
-    result.map_ok(drop)
+    result
+}
+
+/// A read into what hyper offers.
+pub(crate) fn fill(
+    cursor: &mut ReadBufCursor<'_>,
+    read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    read_through(cursor.remaining(), read, |bytes| cursor.put_slice(bytes))
 }
 
 /// A TCP connection, shared with whoever else wants to look at it or shut it down.
@@ -64,15 +73,28 @@ impl Socket {
     fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
-        wait: fn(&Async<TcpStream>, &mut Context<'_>) -> Poll<io::Result<()>>,
-        mut attempt: impl FnMut(&TcpStream) -> io::Result<T>,
+        wait: PollReady,
+        attempt: impl FnMut(&TcpStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            match attempt(self.0.as_ref().as_ref()) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(wait(&self.0, cx))?,
-                result => return Poll::Ready(result),
-            }
+        poll_io(&self.0, cx, wait, attempt)
+    }
+}
+
+/// [`Async::poll_readable`] or [`Async::poll_writable`].
+pub(crate) type PollReady = fn(&Async<TcpStream>, &mut Context<'_>) -> Poll<io::Result<()>>;
+
+/// Tries until the socket is ready for it.
+pub(crate) fn poll_io<T>(
+    stream: &Async<TcpStream>,
+    cx: &mut Context<'_>,
+    wait: PollReady,
+    mut attempt: impl FnMut(&TcpStream) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        match attempt(stream.as_ref()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(wait(stream, cx))?,
+            result => return Poll::Ready(result),
         }
     }
 }
@@ -88,6 +110,7 @@ impl Read for Socket {
                 io::Read::read(&mut stream, room)
             })
         })
+        .map_ok(drop)
     }
 }
 
@@ -138,6 +161,7 @@ impl<S: AsyncRead + Unpin> Read for Adapter<S> {
         fill(&mut cursor, |room| {
             Pin::new(&mut self.0).poll_read(cx, room)
         })
+        .map_ok(drop)
     }
 }
 
@@ -202,6 +226,14 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
+    pub(crate) fn never() -> Alarm {
+        Alarm {
+            timer: smol::Timer::never(),
+            fires: None,
+            deadline: None,
+        }
+    }
+
     pub(crate) fn at(deadline: Instant) -> Alarm {
         Alarm {
             timer: smol::Timer::at(deadline),
@@ -213,11 +245,15 @@ impl Alarm {
     fn after(duration: Duration) -> Alarm {
         match Instant::now().checked_add(duration) {
             Some(deadline) => Alarm::at(deadline),
-            None => Alarm {
-                timer: smol::Timer::never(),
-                fires: None,
-                deadline: None,
-            },
+            None => Alarm::never(),
+        }
+    }
+
+    /// Sets the deadline to so long from now.
+    pub(crate) fn move_after(&mut self, duration: Duration) {
+        match Instant::now().checked_add(duration) {
+            Some(deadline) => self.move_to(deadline),
+            None => *self = Alarm::never(),
         }
     }
 

@@ -12,6 +12,29 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod carrier;
+mod client;
+mod driver;
 pub mod front;
+mod handler;
 pub mod io;
+mod lanes;
+mod random;
+mod server;
+mod session;
 pub mod spawn;
+mod stream;
+mod timer;
+mod wait;
+mod work;
+
+pub use client::{connect, connect_on};
+pub use handler::{Handler, Pending};
+pub use posthole_protocol::{
+    CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
+};
+pub use posthole_runtime::{ConnectError, ListenOptions, Options, SessionEnded, Stats};
+pub use server::{Incoming, Listener};
+pub use session::Session;
+pub use spawn::Spawner;
+pub use stream::Stream;

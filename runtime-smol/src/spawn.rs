@@ -1,7 +1,9 @@
 //! Where tasks run.
 
+use smol::future::FutureExt;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -32,9 +34,13 @@ impl Spawner {
         Spawner(Arc::new(spawn))
     }
 
-    /// Starts a task.
+    /// Starts a task. If it panics, it ends, and that is logged: an executor that many share is not to end with it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        (self.0)(Box::pin(task));
+        (self.0)(Box::pin(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!("a task panicked");
+            }
+        }));
     }
 }
 

@@ -15,9 +15,10 @@ use crate::stats::Stats;
 use crate::wait::Waiters;
 use crate::work::{Alarm, Work};
 use bytes::Bytes;
+use posthole_protocol::http::Trouble;
 use posthole_protocol::{
-    Client, CloseReason, Event, ExchangeId, Failure, Instant, OpenError, RequestId, Server,
-    SessionId, StreamId,
+    Client, CloseReason, Event, ExchangeId, Instant, OpenError, RequestId, Server, SessionId,
+    StreamId,
 };
 use std::collections::HashMap;
 use std::io;
@@ -187,28 +188,28 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
-    /// An exchange was answered. One that the core gave up meanwhile changes nothing; what its answer would have said
-    /// comes again.
-    pub fn feed_response(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) {
-        if let Some(core) = self.client_core()
-            && core.feed_response(now, exchange, body).is_ok()
-        {
-            self.path.answered();
-        }
-    }
-
-    /// An exchange came to nothing; `says` is why, for a person.
-    pub fn feed_failure(
+    /// An exchange was answered or came to nothing. One that the core gave up meanwhile changes nothing; what its answer
+    /// would have said comes again.
+    pub fn feed_answer(
         &mut self,
         now: Instant,
         exchange: ExchangeId,
-        failure: Failure,
-        says: String,
+        answer: Result<Bytes, Trouble>,
     ) {
-        if let Some(core) = self.client_core()
-            && core.feed_failure(now, exchange, failure).is_ok()
-        {
-            self.path.failed(says);
+        let Some(core) = self.client_core() else {
+            return;
+        };
+        match answer {
+            Ok(body) => {
+                if core.feed_response(now, exchange, body).is_ok() {
+                    self.path.answered();
+                }
+            }
+            Err(Trouble { failure, says, .. }) => {
+                if core.feed_failure(now, exchange, failure).is_ok() {
+                    self.path.failed(says);
+                }
+            }
         }
     }
 
@@ -244,14 +245,19 @@ impl<R, W: Waiters> State<R, W> {
         held.remove(&request)
     }
 
-    /// The moment of the [`Alarm`] has come: it is set no longer. Another may have been set since.
-    pub fn rang(&mut self, at: Instant) {
-        self.armed.take_if(|armed| *armed == at);
+    /// The clock has reached the moment of an [`Alarm`], which is set no longer. Another may have been set since.
+    pub fn rang(&mut self, now: Instant) {
+        self.armed.take_if(|armed| *armed <= now);
     }
 
-    /// The moment that the [`Alarm`] is set to.
-    pub fn alarm(&self) -> Option<Instant> {
-        self.armed
+    /// Has these woken with the others, by the next poll.
+    pub fn wake(&mut self, who: W::Wake) {
+        self.wakes.push(who);
+    }
+
+    /// Whether somebody is to be woken.
+    pub fn wakes_somebody(&self) -> bool {
+        !self.wakes.is_empty()
     }
 
     /// A call panicked while the lock was held: this session is over, and that only. Its core is not called again, and

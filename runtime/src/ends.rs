@@ -166,6 +166,12 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
+    /// How many bytes a [`put`](State::put) would take at this moment, if the stream may be written to.
+    pub fn room_in(&mut self, id: StreamId) -> usize {
+        let stream = self.machine().and_then(|machine| machine.stream(id));
+        stream.map_or(0, |stream| stream.room())
+    }
+
     /// Takes what fits off the front of `data`. If something is left, wait for [`writable`](State::writable).
     ///
     /// # Errors

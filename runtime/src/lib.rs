@@ -61,10 +61,10 @@ mod work;
 
 pub use driver::State;
 pub use ends::{Pieces, Tried};
-pub use error::SessionEnded;
+pub use error::{ConnectError, SessionEnded};
 pub use house::{House, Visit};
 pub use limits::Limits;
-pub use options::ListenOptions;
+pub use options::{ListenOptions, Options, TlsChoice};
 pub use path::News;
 pub use reply::Reply;
 pub use stats::Stats;

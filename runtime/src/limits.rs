@@ -1,14 +1,15 @@
 //! What a front lets strangers use.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bounds on what clients, and strangers, may make a front spend.
 ///
-/// Memory that a front can be made to hold is at most `connections * (head + stack touched) + bodies`, beside what
-/// the service keeps.
+/// Memory that a front can be made to hold is at most `bodies`, and for each connection the head and what serving it
+/// takes (on threads the part of the stack that is touched, on tasks 64 KiB), beside what the service keeps.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections open at once; one more is told 503 and closed. 4096: an idle one was measured at 16 KiB, so 64 MiB.
+    /// Connections open at once; one more is told 503 and closed. 4096: an idle one on a thread was measured at 16 KiB,
+    /// so 64 MiB; on tasks there can be more for that.
     pub connections: usize,
     /// Bytes of a request's head, 431 beyond. 16 KiB, the default of Node.js; heads of ours through boxes are
     /// below 1 KiB.
@@ -58,7 +59,14 @@ impl Default for Limits {
 impl Limits {
     /// How long `bytes` may take on the wire.
     pub fn time_for(&self, bytes: usize) -> Duration {
-        self.body_time + Duration::from_secs(bytes as u64 / u64::from(self.min_rate.max(1)))
+        let bytes = bytes as u64 / u64::from(self.min_rate.max(1));
+        self.body_time.saturating_add(Duration::from_secs(bytes))
+    }
+
+    /// When the next byte is late of a body, or of a reply on its way out, of which so many have moved since it
+    /// `begun`; `None`: never.
+    pub fn late(&self, begun: Instant, moved: usize) -> Option<Instant> {
+        begun.checked_add(self.time_for(moved))
     }
 
     /// How often whoever serves a connection looks at the clock while a request is partly here: often enough that no

@@ -1,7 +1,129 @@
-//! What can be chosen.
+//! What can be chosen, on each side.
 
 use crate::limits::Limits;
+use posthole_protocol::http::{Plain, ProxyChoice};
 use posthole_protocol::{Config, RouterConfig};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whom to believe in TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TlsChoice {
+    /// Whom the operating system believes.
+    #[default]
+    Platform,
+    /// The authorities in this PEM file only; for instance that of a proxy that opens TLS.
+    CaFile(PathBuf),
+}
+
+/// How to reach a server, for `connect`.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// See [`proxy`](Options::proxy()).
+    pub proxy: ProxyChoice,
+    /// See [`plain`](Options::plain()).
+    pub plain: Plain,
+    /// See [`tls`](Options::tls()).
+    pub tls: TlsChoice,
+    /// See [`header`](Options::header()).
+    pub headers: Vec<(String, String)>,
+    /// See [`config`](Options::config()).
+    pub config: Config,
+    /// See [`connect_timeout`](Options::connect_timeout()).
+    pub connect_timeout: Duration,
+    /// See [`wait_for_answer`](Options::wait_for_answer()).
+    pub wait_for_answer: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            proxy: ProxyChoice::default(),
+            plain: Plain::default(),
+            tls: TlsChoice::default(),
+            headers: Vec::new(),
+            config: Config::default(),
+            connect_timeout: Duration::from_secs(10),
+            wait_for_answer: true,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults: the proxy that the environment names, the operating system's authorities, 10 s for the first
+    /// answer.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Through which proxy.
+    #[must_use]
+    pub fn proxy(mut self, proxy: ProxyChoice) -> Options {
+        self.proxy = proxy;
+        self
+    }
+
+    /// How a proxy is asked for an http server.
+    #[must_use]
+    pub fn plain(mut self, plain: Plain) -> Options {
+        self.plain = plain;
+        self
+    }
+
+    /// Whom to believe in TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsChoice) -> Options {
+        self.tls = tls;
+        self
+    }
+
+    /// A header for every request, in place of one of ours that has the same name.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Options {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// How the session behaves.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Options {
+        self.config = config;
+        self
+    }
+
+    /// How long `connect` waits for the first answer. Default: 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Options {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Whether `connect` waits for the first answer at all. If not, it gives a session that goes on
+    /// trying until it gives up (by default after 90 s of silence); what is written meanwhile waits. Default: yes.
+    #[must_use]
+    pub fn wait_for_answer(mut self, wait: bool) -> Options {
+        self.wait_for_answer = wait;
+        self
+    }
+}
+
+/// Headers by their names only: values may hold secrets.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Options")
+            .field("proxy", &self.proxy)
+            .field("plain", &self.plain)
+            .field("tls", &self.tls)
+            .field("headers", &headers)
+            .field("config", &self.config)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("wait_for_answer", &self.wait_for_answer)
+            .finish()
+    }
+}
 
 /// How to serve, for `Listener::bind` and `Handler::new`.
 #[derive(Clone, Debug)]

@@ -165,8 +165,8 @@ impl Pair {
 
     fn answer(&mut self, exchange: ExchangeId, reply: crate::Reply) {
         if reply.status == 200 {
-            self.client
-                .feed_response(self.now, exchange, reply.body.into_bytes());
+            let body = reply.body.into_bytes();
+            self.client.feed_answer(self.now, exchange, Ok(body));
         } else {
             self.refused.push(reply.status);
         }

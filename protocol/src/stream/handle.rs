@@ -64,6 +64,12 @@ impl<'a> Stream<'a> {
             .unwrap_or(Err(WriteError::Closed))
     }
 
+    /// How many bytes a [`write`](Stream::write) would take at this moment, if the stream may be written to: for those
+    /// who copy what they write and want to copy it once.
+    pub fn room(&self) -> usize {
+        usize::try_from(self.streams.room(self.id)).unwrap_or(usize::MAX)
+    }
+
     /// The next bytes, at most `max`.
     ///
     /// # Errors

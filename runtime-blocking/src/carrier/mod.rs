@@ -18,5 +18,6 @@ mod watch;
 
 pub use lane::Lane;
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
-pub use target::{Target, TlsChoice};
+pub use posthole_runtime::TlsChoice;
+pub use target::Target;
 pub use watch::Canceller;

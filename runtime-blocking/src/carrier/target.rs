@@ -1,19 +1,9 @@
 //! Where the server is and by which way: read once, before anything is sent.
 
 use posthole_protocol::http::{Plain, ProxyChoice, Tag, UrlError, Way, WayError as ConnectError};
+use posthole_runtime::TlsChoice;
 use std::fmt;
-use std::path::PathBuf;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-
-/// Whom to believe in TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum TlsChoice {
-    /// Whom the operating system believes.
-    #[default]
-    Platform,
-    /// The authorities in this PEM file only; for instance that of a proxy that opens TLS.
-    CaFile(PathBuf),
-}
 
 /// A server and the way there. Made once, shared by its lanes.
 pub struct Target {

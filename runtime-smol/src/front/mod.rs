@@ -18,13 +18,12 @@
 //! mount.rs         one request: read, begun, answered; a hyper service
 //! request_body.rs  a body, whole, with its bounds
 //! answer.rs        replies and refusals as hyper writes them
-//! limits.rs budget.rs quiet.rs
+//! budget.rs quiet.rs
 //! ```
 
 mod answer;
 mod budget;
 mod conn;
-mod limits;
 mod mount;
 mod own;
 mod quiet;
@@ -33,12 +32,11 @@ mod task;
 mod wire;
 
 pub use answer::Answer;
-pub use limits::Limits;
 pub use mount::{Abandoned, Mount};
 pub use own::OwnFront;
+pub use posthole_runtime::{Limits, Reply};
 
 use bytes::Bytes;
-use posthole_protocol::wire::Chain;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -58,15 +56,4 @@ impl<S: Service> Service for Arc<S> {
     fn begin(&self, body: Bytes) -> Self::Pending {
         S::begin(self, body)
     }
-}
-
-/// What to answer a request with.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The HTTP status; 200 for everything that posthole says.
-    pub status: u16,
-    /// The number of the exchange, echoed in a header so that a client can tell a misrouted answer early.
-    pub exchange: Option<u64>,
-    /// The body.
-    pub body: Chain,
 }

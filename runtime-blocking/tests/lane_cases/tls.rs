@@ -1,32 +1,24 @@
 //! A lane over TLS: to the server, through a tunnel, to the proxy, and both at once.
 //!
-//! The certificates in `lane_tls/` are for localhost, 127.0.0.1 and server.example, good until 2126; the authority's
+//! The certificates in `tls/` are for localhost, 127.0.0.1 and server.example, good until 2126; the authority's
 //! key was thrown away.
-#![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used)]
 
-mod script;
-
-use bytes::Bytes;
-use posthole_blocking::carrier::{Lane, ProxyChoice, Target, TlsChoice};
+use super::{LONG, TAG, lane, zeros};
+use crate::carrier::{Lane, ProxyChoice, Target, TlsChoice};
+use crate::script::{Script, Visit, ours};
 use posthole_protocol::Failure;
-use posthole_protocol::http::Tag;
-use posthole_protocol::wire::Chain;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use script::{Script, Visit, ours};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
-
-const LONG: Duration = Duration::from_secs(60);
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn file(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "lane_tls", name]
-        .iter()
-        .collect()
+    // Beside this file, whichever crate includes it.
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../runtime-blocking/tests/lane_cases/tls")
+        .join(name)
 }
 
 fn server_config() -> Arc<ServerConfig> {
@@ -82,34 +74,23 @@ fn echo(stream: &mut BufReader<impl Read + Write>) -> Vec<String> {
     lines
 }
 
-fn lane(url: &str, proxy: ProxyChoice, authority: &str) -> Lane {
-    let target = Target::new(
-        url,
-        Tag::from_bytes([2; 8]),
-        proxy,
-        TlsChoice::CaFile(file(authority)),
-    )
-    .unwrap();
-    Lane::new(Arc::new(target))
-}
-
-fn chain(length: usize) -> Chain {
-    [Bytes::from(vec![7; length])].into_iter().collect()
+pub(crate) fn secure(url: &str, proxy: ProxyChoice, authority: &str) -> Lane {
+    lane(Target::new(url, TAG, proxy, TlsChoice::CaFile(file(authority))).unwrap())
 }
 
 fn converse(lane: &mut Lane) {
     for (exchange, length) in [0, 10, 300_000, 900_000, 10].into_iter().enumerate() {
         let answer = lane
-            .exchange(exchange as u64, &chain(length), LONG, &mut || {})
+            .exchange(exchange as u64, &zeros(length), LONG, &mut || {})
             .unwrap();
-        assert_eq!(answer[1..], vec![7; length][..]);
+        assert_eq!(answer[1..], vec![0; length][..]);
     }
 }
 
 #[test]
 fn to_the_server() {
     let server = Script::new(|visit: Visit| echo(&mut tls(visit.stream)));
-    let mut lane = lane(
+    let mut lane = secure(
         &server.url("/in").replace("http:", "https:"),
         ProxyChoice::None,
         "ca.pem",
@@ -118,7 +99,7 @@ fn to_the_server() {
     drop(lane);
     assert_eq!(
         server.join(),
-        [vec!["POST /in?0202020202020202 HTTP/1.1"; 5]]
+        [vec!["POST /in?abababababababab HTTP/1.1"; 5]]
     );
 }
 
@@ -129,7 +110,7 @@ fn through_a_tunnel() {
         visit.stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
         (connect.line, echo(&mut tls(visit.stream)))
     });
-    let mut lane = lane(
+    let mut lane = secure(
         "https://server.example/",
         ProxyChoice::Url(proxy.url("")),
         "ca.pem",
@@ -138,20 +119,20 @@ fn through_a_tunnel() {
     drop(lane);
     let (connect, lines) = proxy.join().remove(0);
     assert_eq!(connect, "CONNECT server.example:443 HTTP/1.1");
-    assert_eq!(lines, ["POST /?0202020202020202 HTTP/1.1"; 5]);
+    assert_eq!(lines, ["POST /?abababababababab HTTP/1.1"; 5]);
 }
 
 #[test]
 fn to_the_proxy() {
     let proxy = Script::new(|visit: Visit| echo(&mut tls(visit.stream)));
     let named = proxy.url("").replace("http:", "https:");
-    let mut lane = lane("http://server.example/", ProxyChoice::Url(named), "ca.pem");
+    let mut lane = secure("http://server.example/", ProxyChoice::Url(named), "ca.pem");
     converse(&mut lane);
     drop(lane);
     assert_eq!(
         proxy.join(),
         [vec![
-            "POST http://server.example/?0202020202020202 HTTP/1.1";
+            "POST http://server.example/?abababababababab HTTP/1.1";
             5
         ]]
     );
@@ -172,7 +153,7 @@ fn to_the_proxy_and_to_the_server() {
         )
     });
     let named = proxy.url("").replace("http:", "https:");
-    let mut lane = lane("https://server.example/", ProxyChoice::Url(named), "ca.pem");
+    let mut lane = secure("https://server.example/", ProxyChoice::Url(named), "ca.pem");
     converse(&mut lane);
     drop(lane);
     let (connect, lines) = proxy.join().remove(0);
@@ -193,13 +174,13 @@ fn a_reused_connection_that_closes_is_replaced() {
         let _ = stream.get_mut().flush();
         (first, second)
     });
-    let mut lane = lane(
+    let mut lane = secure(
         &server.url("/").replace("http:", "https:"),
         ProxyChoice::None,
         "ca.pem",
     );
-    lane.exchange(0, &chain(1), LONG, &mut || {}).unwrap();
-    lane.exchange(1, &chain(2), LONG, &mut || {}).unwrap();
+    lane.exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    lane.exchange(1, &zeros(2), LONG, &mut || {}).unwrap();
     drop(lane);
     let visits = server.join();
     assert_eq!(visits.len(), 2);
@@ -210,8 +191,8 @@ fn a_reused_connection_that_closes_is_replaced() {
 fn an_unknown_authority_is_a_failed_connection() {
     let server = Script::new(|visit: Visit| assert!(echo(&mut tls(visit.stream)).is_empty()));
     let url = server.url("/").replace("http:", "https:");
-    let trouble = lane(&url, ProxyChoice::None, "other-ca.pem")
-        .exchange(0, &chain(1), LONG, &mut || {})
+    let trouble = secure(&url, ProxyChoice::None, "other-ca.pem")
+        .exchange(0, &zeros(1), LONG, &mut || {})
         .unwrap_err();
     assert_eq!(
         (trouble.failure, trouble.reached),
@@ -234,8 +215,8 @@ fn a_server_without_tls_is_a_failed_connection() {
             .unwrap()
     });
     let url = server.url("/").replace("http:", "https:");
-    let trouble = lane(&url, ProxyChoice::None, "ca.pem")
-        .exchange(0, &chain(1), LONG, &mut || {})
+    let trouble = secure(&url, ProxyChoice::None, "ca.pem")
+        .exchange(0, &zeros(1), LONG, &mut || {})
         .unwrap_err();
     assert_eq!(
         (trouble.failure, trouble.reached),
@@ -247,43 +228,13 @@ fn a_server_without_tls_is_a_failed_connection() {
 }
 
 #[test]
-fn a_cancel_wakes_a_handshake() {
-    let (arrived, has_arrived) = mpsc::channel();
-    let server = Script::new(move |mut visit: Visit| {
-        visit.stream.read_exact(&mut [0; 1]).unwrap();
-        arrived.send(()).unwrap();
-        let _ = visit.stream.read_to_end(&mut Vec::new());
-    });
-    let mut lane = lane(
-        &server.url("/").replace("http:", "https:"),
-        ProxyChoice::None,
-        "ca.pem",
-    );
-    let canceller = lane.canceller();
-    let other = std::thread::spawn(move || {
-        has_arrived.recv().unwrap();
-        canceller.cancel(3);
-    });
-    let trouble = lane.exchange(3, &chain(1), LONG, &mut || {}).unwrap_err();
-    assert!(trouble.says.contains("given up"), "{}", trouble.says);
-    other.join().unwrap();
-    server.join();
-}
-
-#[test]
 fn files_that_are_no_authority() {
     for (name, words) in [
         ("no-such-file", "no-such-file"),
         ("server.key", "there are none in it"),
     ] {
         let choice = TlsChoice::CaFile(file(name));
-        let error = Target::new(
-            "https://h",
-            Tag::from_bytes([2; 8]),
-            ProxyChoice::None,
-            choice,
-        )
-        .unwrap_err();
+        let error = Target::new("https://h", TAG, ProxyChoice::None, choice).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
 }

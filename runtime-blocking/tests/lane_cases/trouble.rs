@@ -1,47 +1,21 @@
-//! A lane whose call can't go on: nobody there, nobody answering, a refusal in the middle of the request, a cancel.
-#![allow(clippy::unwrap_used)]
+//! A lane whose call can't go on: nobody there, nobody answering, a refusal in the middle of the request.
 
-mod script;
-
-use bytes::Bytes;
-use posthole_blocking::carrier::{Lane, ProxyChoice, Target, TlsChoice};
+use super::{HUGE, LONG, direct, lane, zeros};
+use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
-use posthole_protocol::http::Tag;
-use posthole_protocol::wire::Chain;
-use script::{Script, answer, ours};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
-
-/// More than the buffers of two sockets on loopback hold.
-const HUGE: usize = 32 << 20;
-
-fn lane(url: &str) -> Lane {
-    let target = Target::new(
-        url,
-        Tag::from_bytes([1; 8]),
-        ProxyChoice::None,
-        TlsChoice::Platform,
-    )
-    .unwrap();
-    Lane::new(Arc::new(target))
-}
-
-fn zeros(length: usize) -> Chain {
-    [Bytes::from(vec![0; length])].into_iter().collect()
-}
 
 #[test]
 fn nobody_there() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let trouble = lane(&format!("http://{address}/"))
+    let trouble = lane(direct(&format!("http://{address}/")))
         .exchange(0, &zeros(1), LONG, &mut || {})
         .unwrap_err();
     assert_eq!(
@@ -57,7 +31,7 @@ fn nobody_there() {
 
 #[test]
 fn a_name_that_nobody_has() {
-    let trouble = lane("http://no-such-host.invalid/")
+    let trouble = lane(direct("http://no-such-host.invalid/"))
         .exchange(0, &zeros(1), LONG, &mut || {})
         .unwrap_err();
     assert_eq!(
@@ -78,7 +52,9 @@ fn a_name_that_somebody_has() {
         visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
     });
     let url = server.url("/").replace("127.0.0.1", "localhost");
-    lane(&url).exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    lane(direct(&url))
+        .exchange(0, &zeros(1), LONG, &mut || {})
+        .unwrap();
 }
 
 #[test]
@@ -98,7 +74,7 @@ fn patience_ends_after(begun: &'static [u8]) {
         visit.stream.write_all(begun).unwrap();
         visit.request().is_none()
     });
-    let mut lane = lane(&server.url("/"));
+    let mut lane = lane(direct(&server.url("/")));
     let trouble = lane.exchange(0, &zeros(1), SHORT, &mut || {}).unwrap_err();
     assert_eq!(
         (trouble.failure, trouble.reached),
@@ -120,7 +96,7 @@ fn patience_ends_while_sending() {
         visit.head().unwrap();
         is_done.recv().unwrap_err();
     });
-    let mut lane = lane(&server.url("/"));
+    let mut lane = lane(direct(&server.url("/")));
     let trouble = lane
         .exchange(0, &zeros(HUGE), SHORT, &mut || {})
         .unwrap_err();
@@ -146,7 +122,7 @@ fn a_refusal_in_mid_request_is_heard() {
                     .write_all(&answer("413 Too Large", "", b"no"))
                     .unwrap();
             });
-            let mut lane = lane(&server.url("/"));
+            let mut lane = lane(direct(&server.url("/")));
             let trouble = lane
                 .exchange(0, &zeros(size), LONG, &mut || {})
                 .unwrap_err();
@@ -173,7 +149,7 @@ fn a_refusal_by_a_box_that_reads_no_further_is_heard() {
                 .unwrap();
             is_done.recv().unwrap_err();
         });
-        let mut lane = lane(&server.url("/"));
+        let mut lane = lane(direct(&server.url("/")));
         let trouble = lane
             .exchange(0, &zeros(size), LONG, &mut || {})
             .unwrap_err();
@@ -201,106 +177,11 @@ fn an_answer_to_half_a_request_ends_the_connection() {
             visit.stream.write_all(&ours(number, b"\xf8")).unwrap();
         }
     });
-    let mut lane = lane(&server.url("/"));
+    let mut lane = lane(direct(&server.url("/")));
     lane.exchange(0, &zeros(HUGE), LONG, &mut || {}).unwrap();
     done.send(()).unwrap();
     lane.exchange(1, &zeros(1), LONG, &mut || {}).unwrap();
     assert_eq!(server.join().len(), 2);
-}
-
-#[test]
-fn a_cancel_wakes_who_reads_and_who_writes() {
-    for size in [10, HUGE] {
-        let (arrived, has_arrived) = mpsc::channel();
-        let (done, is_done) = mpsc::channel();
-        let server = Script::new(move |mut visit| {
-            let number = visit.number as u64;
-            if number == 0 {
-                visit.head().unwrap();
-                arrived.send(()).unwrap();
-                // Reads no further until the lane has given up.
-                is_done.recv().unwrap();
-            } else {
-                visit.request().unwrap();
-                visit.stream.write_all(&ours(9, b"\xf8")).unwrap();
-            }
-        });
-        let mut lane = lane(&server.url("/"));
-        let canceller = lane.canceller();
-        let other = std::thread::spawn(move || {
-            has_arrived.recv().unwrap();
-            canceller.cancel(7);
-            canceller.cancel(8);
-            canceller
-        });
-        let trouble = lane
-            .exchange(8, &zeros(size), LONG, &mut || {})
-            .unwrap_err();
-        assert_eq!(
-            (trouble.failure, trouble.reached),
-            (Failure::Cut, true),
-            "{}",
-            trouble.says
-        );
-        assert!(trouble.says.contains("given up"), "{}", trouble.says);
-        done.send(()).unwrap();
-        other.join().unwrap().cancel(8);
-        lane.exchange(9, &zeros(1), LONG, &mut || {}).unwrap();
-        server.join();
-    }
-}
-
-/// Whenever a cancel comes, the call ends, in an answer or an error, and the lane is good for another exchange.
-#[test]
-fn cancels_at_any_moment() {
-    const EXCHANGES: u64 = 20_000;
-    const CANCELS: u64 = 200;
-    let server = Script::new(|mut visit| {
-        while let Some(request) = visit.request() {
-            let answer = ours(request.body.len() as u64, &[0xf8; 5000]);
-            if visit.stream.write_all(&answer).is_err() {
-                break;
-            }
-        }
-    });
-    let mut lane = lane(&server.url("/"));
-    let canceller = lane.canceller();
-    let now = Arc::new(AtomicU64::new(0));
-    let other = {
-        let now = now.clone();
-        std::thread::spawn(move || {
-            let mut moment = 0u64;
-            while now.load(Ordering::Relaxed) != u64::MAX {
-                moment = moment
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                for _ in 0..moment >> 53 {
-                    std::hint::spin_loop();
-                }
-                canceller.cancel(now.load(Ordering::Relaxed));
-            }
-        })
-    };
-    let mut cancelled = 0;
-    for exchange in 0..EXCHANGES {
-        now.store(exchange, Ordering::Relaxed);
-        match lane.exchange(exchange, &zeros(exchange as usize), LONG, &mut || {}) {
-            Ok(answer) => assert_eq!(answer.len(), 5000),
-            Err(trouble) => {
-                assert!(trouble.says.contains("given up"), "{}", trouble.says);
-                cancelled += 1;
-            }
-        }
-        if cancelled == CANCELS {
-            break;
-        }
-    }
-    now.store(u64::MAX, Ordering::Relaxed);
-    other.join().unwrap();
-    lane.exchange(7, &zeros(7), LONG, &mut || {}).unwrap();
-    drop(lane);
-    server.join();
-    assert!(cancelled > 0);
 }
 
 #[test]
@@ -316,7 +197,7 @@ fn a_lane_that_hung_up_connects_anew() {
         }
         served
     });
-    let mut lane = lane(&server.url("/"));
+    let mut lane = lane(direct(&server.url("/")));
     lane.hang_up();
     for exchange in [1, 2, 3] {
         lane.exchange(exchange, &zeros(exchange as usize), LONG, &mut || {})

@@ -1,0 +1,483 @@
+//! A lane against servers and boxes that follow a script.
+
+use super::{LONG, TAG, chain, direct, lane, noise, through};
+use crate::carrier::{Plain, ProxyChoice, Target, TlsChoice};
+use crate::script::{Script, answer, ours};
+use posthole_protocol::Failure;
+use std::io::Write;
+
+#[test]
+fn the_request_on_the_wire() {
+    let script = Script::new(|mut visit| {
+        let request = visit.request().unwrap();
+        visit.stream.write_all(&ours(7, b"\xf8hello")).unwrap();
+        assert!(visit.request().is_none());
+        vec![request]
+    });
+    let mut lane = lane(
+        direct(&script.url("/in?key=1"))
+            .header("X-Extra", "yes")
+            .unwrap(),
+    );
+    let body = noise(1000);
+    let answer = lane.exchange(7, &chain(&body), LONG, &mut || {}).unwrap();
+    assert_eq!(answer, &b"\xf8hello"[..]);
+    drop(lane);
+    let request = script.join().remove(0).remove(0);
+    assert_eq!(request.line, "POST /in?key=1&abababababababab HTTP/1.1");
+    assert_eq!(request.body, body);
+    assert_eq!(request.header("host"), Some(script.authority().as_str()));
+    assert_eq!(
+        request.header("content-type"),
+        Some("application/octet-stream")
+    );
+    assert_eq!(
+        request.header("cache-control"),
+        Some("no-store, no-transform")
+    );
+    assert_eq!(request.header("content-length"), Some("1000"));
+    assert_eq!(request.header("x-extra"), Some("yes"));
+    for absent in [
+        "expect",
+        "transfer-encoding",
+        "cookie",
+        "connection",
+        "authorization",
+        "proxy-authorization",
+    ] {
+        assert_eq!(request.header(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn through_a_proxy_in_absolute_form() {
+    let proxy = Script::new(|mut visit| {
+        let first = visit.request().unwrap();
+        visit.stream.write_all(&ours(1, b"\xf8")).unwrap();
+        let second = visit.request().unwrap();
+        visit.stream.write_all(&ours(2, b"\xf8")).unwrap();
+        (first, second)
+    });
+    let named = format!("http://user:p%40ss@{}", proxy.authority());
+    let mut lane = lane(through("http://server.example:8080/in", &named));
+    lane.exchange(1, &chain(b"a"), LONG, &mut || {}).unwrap();
+    lane.exchange(2, &chain(&noise(300_000)), LONG, &mut || {})
+        .unwrap();
+    let (first, second) = proxy.join().remove(0);
+    for request in [&first, &second] {
+        assert_eq!(
+            request.line,
+            "POST http://server.example:8080/in?abababababababab HTTP/1.1"
+        );
+        assert_eq!(request.header("host"), Some("server.example:8080"));
+        assert_eq!(
+            request.header("proxy-authorization"),
+            Some("Basic dXNlcjpwQHNz")
+        );
+        assert_eq!(request.header("authorization"), None);
+    }
+    assert_eq!((first.body, second.body), (b"a".to_vec(), noise(300_000)));
+}
+
+#[test]
+fn through_a_proxy_by_connect() {
+    let proxy = Script::new(|mut visit| {
+        let connect = visit.head().unwrap();
+        visit
+            .stream
+            .write_all(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
+            .unwrap();
+        let request = visit.request().unwrap();
+        visit.stream.write_all(&ours(1, b"\xf8")).unwrap();
+        (connect, request)
+    });
+    let named = format!("http://user:pass@{}", proxy.authority());
+    let mut lane =
+        lane(through("http://other:word@[2001:db8::1]/in", &named).plain(Plain::Connect));
+    lane.exchange(1, &chain(b"a"), LONG, &mut || {}).unwrap();
+    let (connect, request) = proxy.join().remove(0);
+    assert_eq!(connect.line, "CONNECT [2001:db8::1]:80 HTTP/1.1");
+    assert_eq!(connect.header("host"), Some("[2001:db8::1]:80"));
+    assert_eq!(
+        connect.header("proxy-authorization"),
+        Some("Basic dXNlcjpwYXNz")
+    );
+    assert_eq!(connect.header("authorization"), None);
+    assert_eq!(request.line, "POST /in?abababababababab HTTP/1.1");
+    assert_eq!(request.header("host"), Some("[2001:db8::1]"));
+    assert_eq!(request.header("proxy-authorization"), None);
+    assert_eq!(
+        request.header("authorization"),
+        Some("Basic b3RoZXI6d29yZA==")
+    );
+}
+
+#[test]
+fn a_refused_tunnel_says_who_refused_it() {
+    for (status, failure, words) in [
+        (
+            "403 Forbidden",
+            Failure::Refused { status: 403 },
+            "squid/5.7",
+        ),
+        (
+            "407 Proxy Authentication Required",
+            Failure::Credentials,
+            "name and password",
+        ),
+        (
+            "502 Bad Gateway",
+            Failure::Middlebox { status: 502 },
+            "no answer from the server",
+        ),
+    ] {
+        let proxy = Script::new(move |mut visit| {
+            visit.head().unwrap();
+            visit
+                .stream
+                .write_all(&answer(status, "Server: squid/5.7\r\n", b"<html>no"))
+                .unwrap();
+        });
+        let named = format!("http://user:secret@{}", proxy.authority());
+        let mut lane = lane(through("http://server.example/", &named).plain(Plain::Connect));
+        let trouble = lane
+            .exchange(1, &chain(b"a"), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!((trouble.failure, trouble.reached), (failure, false));
+        assert!(
+            trouble.says.contains(words) && trouble.says.contains(&proxy.authority()),
+            "{}",
+            trouble.says
+        );
+        assert!(!trouble.says.contains("secret"), "{}", trouble.says);
+    }
+}
+
+#[test]
+fn answers_that_are_not_ours() {
+    let page = b"<html><title>Hotel  Wi-Fi</title>";
+    for (bytes, failure, words) in [
+        (
+            answer("407 x", "", b""),
+            Failure::Credentials,
+            "name and password",
+        ),
+        (
+            answer("413 x", "Server: nginx\r\n", b""),
+            Failure::TooLarge,
+            "Server: nginx",
+        ),
+        (
+            answer("403 x", "X-Squid-Error: ERR_ACCESS_DENIED 0\r\n", b""),
+            Failure::Refused { status: 403 },
+            "ERR_ACCESS_DENIED 0",
+        ),
+        (
+            answer("404 x", "", page),
+            Failure::Refused { status: 404 },
+            "URL",
+        ),
+        (
+            answer("502 x", "Via: 1.1 gw\r\n", page),
+            Failure::Middlebox { status: 502 },
+            "Via: 1.1 gw",
+        ),
+        (
+            answer("200 OK", "", page),
+            Failure::Middlebox { status: 200 },
+            "\"Hotel Wi-Fi\"",
+        ),
+        (
+            answer("200 OK", "Posthole: 1\r\n", b""),
+            Failure::Middlebox { status: 200 },
+            "empty",
+        ),
+        (
+            answer("302 x", "Location: http://login.example/\r\n", b""),
+            Failure::Middlebox { status: 302 },
+            "login.example",
+        ),
+        (
+            ours(6, b"\xf8"),
+            Failure::Middlebox { status: 200 },
+            "exchange 6",
+        ),
+        (
+            b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+            Failure::Middlebox { status: 204 },
+            "204",
+        ),
+        (
+            b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(),
+            Failure::Cut,
+            "not HTTP",
+        ),
+    ] {
+        let server = Script::new(move |mut visit| {
+            visit.request().unwrap();
+            visit.stream.write_all(&bytes).unwrap();
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        let trouble = lane
+            .exchange(7, &chain(b"a"), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(
+            (trouble.failure, trouble.reached),
+            (failure, true),
+            "{}",
+            trouble.says
+        );
+        assert!(
+            trouble.says.contains(words),
+            "{words:?} in {}",
+            trouble.says
+        );
+        assert_eq!(
+            server.join().len(),
+            1,
+            "an answer is an answer: nothing goes again"
+        );
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let elsewhere = Script::new(|_| ());
+    let to = elsewhere.url("/");
+    let server = Script::new(move |mut visit| {
+        visit.request().unwrap();
+        visit
+            .stream
+            .write_all(&answer("307 x", &format!("Location: {to}\r\n"), b""))
+            .unwrap();
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    let trouble = lane
+        .exchange(1, &chain(b"a"), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!(trouble.failure, Failure::Middlebox { status: 307 });
+    assert!(elsewhere.join().is_empty());
+}
+
+#[test]
+fn whole_answers_in_every_form() {
+    let body = [b"\xf8".to_vec(), noise(200_000)].concat();
+    let mut chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for piece in body.chunks(70_001) {
+        chunked.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        chunked.extend_from_slice(piece);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    let close_delimited = [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec(),
+        body.clone(),
+    ]
+    .concat();
+    let old = [b"HTTP/1.0 200 OK\r\n\r\n".to_vec(), body.clone()].concat();
+    let stripped = answer("200 OK", "", &body);
+    for bytes in [ours(7, &body), chunked, close_delimited, old, stripped] {
+        let server = Script::new(move |mut visit| {
+            visit.request().unwrap();
+            visit.stream.write_all(&bytes).unwrap();
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        assert_eq!(
+            lane.exchange(7, &chain(b"a"), LONG, &mut || {}).unwrap(),
+            body
+        );
+    }
+}
+
+#[test]
+fn cut_answers() {
+    let whole = ours(7, &[0xf8; 1000]);
+    let chunked =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n\xf8\xf8\xf8".to_vec();
+    for bytes in [
+        whole[..whole.len() - 1].to_vec(),
+        whole[..20].to_vec(),
+        chunked,
+    ] {
+        let server = Script::new(move |mut visit| {
+            visit.request().unwrap();
+            visit.stream.write_all(&bytes).unwrap();
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        let trouble = lane
+            .exchange(7, &chain(b"a"), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(
+            (trouble.failure, trouble.reached),
+            (Failure::Cut, true),
+            "{}",
+            trouble.says
+        );
+        assert_eq!(server.join().len(), 1);
+    }
+}
+
+#[test]
+fn too_much_is_not_read() {
+    let declared =
+        b"HTTP/1.1 200 OK\r\nPosthole: 1\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
+    let endless = b"HTTP/1.1 200 OK\r\nPosthole: 1\r\n\r\n".to_vec();
+    for head in [declared, endless] {
+        let server = Script::new(move |mut visit| {
+            visit.request().unwrap();
+            visit.stream.write_all(&head).unwrap();
+            // Until the lane has had enough, or 100 MB.
+            for _ in 0..1600 {
+                if visit.stream.write_all(&[0xf8; 65536]).is_err() {
+                    return true;
+                }
+            }
+            false
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        let trouble = lane
+            .exchange(7, &chain(b"a"), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(
+            trouble.failure,
+            Failure::Middlebox { status: 200 },
+            "{}",
+            trouble.says
+        );
+        assert_eq!(server.join(), [true]);
+    }
+}
+
+#[test]
+fn one_connection_serves_many_exchanges() {
+    let server = Script::new(|mut visit| {
+        let mut served = 0;
+        while let Some(request) = visit.request() {
+            visit
+                .stream
+                .write_all(&ours(served, &[b"\xf8", &request.body[..]].concat()))
+                .unwrap();
+            served += 1;
+        }
+        served
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    for exchange in 0..50 {
+        let body = noise(exchange as usize * 5000);
+        let answer = lane
+            .exchange(exchange, &chain(&body), LONG, &mut || {})
+            .unwrap();
+        assert_eq!(answer[1..], body[..]);
+    }
+    drop(lane);
+    assert_eq!(server.join(), [50]);
+}
+
+/// What a box does to an idle connection, or to one just used: it is closed, and the client doesn't know yet.
+#[test]
+fn a_reused_connection_that_closes_is_replaced_once() {
+    for size in [10, 900_000] {
+        let server = Script::new(|mut visit| {
+            let mut bodies = vec![visit.request().unwrap()];
+            visit
+                .stream
+                .write_all(&ours(visit.number as u64, b"\xf8"))
+                .unwrap();
+            bodies.extend(visit.request());
+            bodies
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        lane.exchange(0, &chain(b"first"), LONG, &mut || {})
+            .unwrap();
+        lane.exchange(1, &chain(&noise(size)), LONG, &mut || {})
+            .unwrap();
+        drop(lane);
+        let visits = server.join();
+        assert_eq!(visits.len(), 2);
+        assert_eq!(visits[0][1], visits[1][0], "the same bytes");
+        assert_eq!(visits[0][1].body, noise(size));
+    }
+}
+
+#[test]
+fn nothing_goes_again_but_over_a_reused_connection_and_once() {
+    // A fresh connection closes: a failure. A reused one closes, and the fresh one after it as well: a failure.
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        if visit.number == 1 {
+            visit.stream.write_all(&ours(1, b"\xf8")).unwrap();
+            visit.request().unwrap();
+        }
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    let trouble = lane
+        .exchange(0, &chain(b"a"), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!((trouble.failure, trouble.reached), (Failure::Cut, true));
+    lane.exchange(1, &chain(b"a"), LONG, &mut || {}).unwrap();
+    let trouble = lane
+        .exchange(2, &chain(b"a"), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!((trouble.failure, trouble.reached), (Failure::Cut, true));
+    assert_eq!(server.join().len(), 3);
+}
+
+#[test]
+fn a_reused_connection_that_closes_in_the_answer_is_a_failure() {
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+        visit.request().unwrap();
+        visit.stream.write_all(b"H").unwrap();
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    lane.exchange(0, &chain(b"a"), LONG, &mut || {}).unwrap();
+    let trouble = lane
+        .exchange(1, &chain(b"a"), LONG, &mut || {})
+        .unwrap_err();
+    assert_eq!(trouble.failure, Failure::Cut);
+    assert_eq!(server.join().len(), 1);
+}
+
+#[test]
+fn progress_is_told_both_ways() {
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        visit
+            .stream
+            .write_all(&ours(0, &[0xf8; 1_000_000]))
+            .unwrap();
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    let mut calls = 0;
+    lane.exchange(0, &chain(&noise(1_000_000)), LONG, &mut || calls += 1)
+        .unwrap();
+    // Each way at least once, and the answer's beginning; how much more depends on how much a system call takes.
+    assert!((3..2000).contains(&calls), "{calls}");
+}
+
+#[test]
+fn what_a_target_says_of_itself() {
+    let target = through("http://u:secret@h/p?key=secret", "http://v:secret@p:3128");
+    assert_eq!(target.describe(), "http://h/p through proxy http://p:3128");
+    assert!(!format!("{target:?}").contains("secret"));
+    for (url, proxy, words) in [
+        (
+            "ftp://h",
+            ProxyChoice::None,
+            "the server's URL can't be used",
+        ),
+        (
+            "http://h",
+            ProxyChoice::Url("socks5://p".into()),
+            "socks5:// proxies",
+        ),
+    ] {
+        let error = Target::new(url, TAG, proxy, TlsChoice::Platform).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    for header in ["Content-Length", "Expect", "not a name"] {
+        assert!(direct("http://h").header(header, "1").is_err());
+    }
+    assert!(direct("http://h").header("X", "1\r\nY: 2").is_err());
+}

@@ -1,0 +1,132 @@
+//! One connection, one exchange at a time.
+
+use super::attempt::{Broken, Whole, attempt};
+use super::dial::dial;
+use super::socket::Line;
+use super::target::Target;
+use super::watch::{Pulse, Watch};
+use crate::io::Alarm;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use posthole_protocol::http::Trouble;
+use posthole_protocol::http::policy::{IDLE, goes_again};
+use posthole_protocol::wire::Chain;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A keep-alive connection to a target, made when it is needed and made anew when it is gone.
+pub struct Lane {
+    target: Arc<Target>,
+    uri: Uri,
+    headers: HeaderMap,
+    pulse: Arc<Pulse>,
+    alarm: Alarm,
+    idle: Option<Idle>,
+}
+
+/// A connection that waits for its next use.
+struct Idle {
+    line: Line,
+    since: Instant,
+}
+
+impl Lane {
+    /// A lane to this target. Connects when first used.
+    pub fn new(target: Arc<Target>) -> Lane {
+        Lane {
+            uri: target.uri(),
+            headers: target.headers(),
+            target,
+            pulse: Arc::default(),
+            alarm: Alarm::never(),
+            idle: None,
+        }
+    }
+
+    /// Closes the connection. For a lane that has not been used for about 4 s: a box may close it, and counts it as
+    /// one of its user's until then. The next exchange connects anew.
+    pub fn hang_up(&mut self) {
+        self.idle = None;
+    }
+
+    /// Sends a body and waits for the answer to it. `exchange` is the number that the answer must name, if it names
+    /// one; `patience` is for how long nothing may move, in either direction, and connecting may take; `progress` is
+    /// called when bytes have moved, at most every 64 KiB and at the answer's beginning.
+    ///
+    /// If a connection that was used before closes before the first byte of an answer, the same bytes go again, once,
+    /// over a fresh one: it may have been closed while it was idle (§9.5).
+    ///
+    /// Cancel-safe in this sense: dropping the future gives the exchange up. Its connection closes; the lane stays
+    /// usable, and its next exchange takes a fresh one.
+    ///
+    /// # Errors
+    /// Anything else than an answer of ours, whole, of at most 1 MiB and a little.
+    pub async fn exchange(
+        &mut self,
+        exchange: u64,
+        body: &Chain,
+        patience: Duration,
+        progress: &mut (dyn FnMut() + Send),
+    ) -> Result<Bytes, Trouble> {
+        let mut idle = self.idle.take().filter(Idle::is_usable);
+        let (target, pulse) = (self.target.clone(), self.pulse.clone());
+        let way = &target.way;
+        let mut watch = Watch::new(&pulse, &mut self.alarm, patience, progress);
+        let mut has_sent = false;
+        let result = loop {
+            pulse.begin();
+            let was_used = idle.is_some();
+            let line = match idle.take() {
+                Some(idle) => Ok(idle.line),
+                // Boxed, as it is seldom done and large.
+                None => Box::pin(dial(&target, &mut watch)).await,
+            };
+            let line = match line {
+                Ok(line) => line,
+                Err(trouble) if has_sent => return Err(trouble.after_a_stale_connection()),
+                Err(trouble) => return Err(trouble),
+            };
+            let request = request(&self.uri, &self.headers, body, &pulse);
+            let result = attempt(way, line, exchange, request, &mut watch).await;
+            let is_closed = result.as_ref().is_err_and(Broken::is_closed);
+            if !is_closed || !goes_again(was_used, pulse.heard.is_set()) {
+                break result;
+            }
+            has_sent = pulse.sent.is_set();
+        };
+        let reached = has_sent || pulse.sent.is_set();
+        let (answer, line) = result.map_err(|broken| broken.explain(way, reached, patience))?;
+        self.idle = line.map(|line| Idle {
+            line,
+            since: Instant::now(),
+        });
+        Ok(answer)
+    }
+}
+
+impl Idle {
+    fn is_usable(&self) -> bool {
+        self.since.elapsed() < IDLE && !self.line.has_input()
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("target", &self.target)
+            .field("is_connected", &self.idle.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn request(uri: &Uri, headers: &HeaderMap, body: &Chain, pulse: &Arc<Pulse>) -> Request<Whole> {
+    let mut request = Request::new(Whole::new(body.clone(), pulse.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.clone();
+    request.headers_mut().clone_from(headers);
+    request
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    request
+}

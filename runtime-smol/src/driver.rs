@@ -1,0 +1,302 @@
+//! Goes round the loop of [`posthole_runtime`]: lock, feed, take what the core says, unlock, do it.
+//!
+//! There is no task that runs the loop. Whoever brings something in (an application's read or write, a lane with an
+//! answer, an HTTP connection with a request, the session's task at the deadline) goes round it once, so what a write
+//! makes the server say leaves with the task that wrote. The lock is held for core calls only: never across an await,
+//! nor while anybody is woken.
+
+use crate::carrier::Trouble;
+use crate::handler::{Home, Responder};
+use crate::lanes::{Lanes, Slot};
+use crate::spawn::Spawner;
+use crate::timer::{self, Deadline};
+use crate::wait::{Place, Wakers};
+use crate::work::Todo;
+use bytes::Bytes;
+use posthole_protocol::{Client, ExchangeId, RequestId, Server};
+use posthole_runtime::{Alarm, Tried};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::thread;
+
+/// A session as this runtime has it.
+pub(crate) type State = posthole_runtime::State<Responder, Wakers>;
+pub(crate) type Work = posthole_runtime::Work<Responder, Wakers>;
+
+/// One session, shared by its handles, its task, its lanes and the house.
+pub(crate) struct Shared {
+    /// This session's name within the process.
+    key: u64,
+    inside: Mutex<Inside>,
+    /// The house that it is in, on the server.
+    pub(crate) home: Option<Home>,
+}
+
+/// What the lock protects.
+pub(crate) struct Inside {
+    state: State,
+    /// Who carries a client's exchanges.
+    lanes: Option<Lanes>,
+    deadline: Deadline,
+}
+
+impl Shared {
+    /// A client's session.
+    pub(crate) fn client(core: Client, lanes: Lanes) -> Arc<Shared> {
+        Shared::new(State::client(core), Some(lanes), None)
+    }
+
+    /// A server's.
+    pub(crate) fn server(core: Server, home: Home) -> Arc<Shared> {
+        Shared::new(State::server(core), None, Some(home))
+    }
+
+    fn new(state: State, lanes: Option<Lanes>, home: Option<Home>) -> Arc<Shared> {
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        let deadline = Deadline::new();
+        Arc::new(Shared {
+            key: KEYS.fetch_add(1, Ordering::Relaxed),
+            inside: Mutex::new(Inside {
+                state,
+                lanes,
+                deadline,
+            }),
+            home,
+        })
+    }
+
+    /// Starts the session's task and goes round the loop for the first time.
+    pub(crate) fn begin(self: &Arc<Self>, spawner: &Spawner) {
+        spawner.spawn(Keeping(self.clone()));
+        self.turn(|_| ());
+    }
+
+    /// This session's name within the process.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked {
+            // A poisoned session was ended by the guard that poisoned it.
+            inside: Some(self.inside.lock().unwrap_or_else(PoisonError::into_inner)),
+            unwinding: thread::panicking(),
+        }
+    }
+
+    /// Does something to the session and goes round the loop once: takes all that the core has to say, unlocks, and
+    /// does it.
+    pub(crate) fn turn<T>(self: &Arc<Self>, act: impl FnOnce(&mut Inside) -> T) -> T {
+        let mut locked = self.lock();
+        let done = act(&mut locked);
+        let todo = locked.poll();
+        drop(locked);
+        todo.perform(self);
+        done
+    }
+
+    /// As [`turn`](Shared::turn), if that came to something: who has to wait has changed nothing.
+    pub(crate) fn attempt<T>(self: &Arc<Self>, act: impl FnOnce(&mut State) -> Poll<T>) -> Poll<T> {
+        let mut locked = self.lock();
+        let tried = act(&mut locked);
+        if tried.is_pending() && !locked.wakes_somebody() {
+            return Poll::Pending;
+        }
+        let todo = locked.poll();
+        drop(locked);
+        todo.perform(self);
+        tried
+    }
+
+    /// Tries until there is something else to do than to wait in the list. Cancel-safe: before it is ready nothing was
+    /// done, and dropped it waits no more.
+    pub(crate) async fn wait<T>(
+        self: &Arc<Self>,
+        list: fn(&mut State) -> &mut Wakers,
+        mut attempt: impl FnMut(&mut State) -> io::Result<Tried<T>>,
+    ) -> io::Result<T> {
+        let mut waiting = Waiting {
+            shared: self,
+            list,
+            place: Place::default(),
+        };
+        poll_fn(|cx| {
+            let place = &mut waiting.place;
+            self.attempt(|state| {
+                let tried = match attempt(state) {
+                    Ok(Tried::Blocked) => Tried::Blocked,
+                    Ok(Tried::Done(done)) => Tried::Done(Ok(done)),
+                    Err(error) => Tried::Done(Err(error)),
+                };
+                list(state).tried(tried, place, cx.waker())
+            })
+        })
+        .await
+    }
+
+    /// An exchange has ended, and the lane that carried it is idle. Without an answer it was cancelled.
+    pub(crate) fn feed_answer(
+        self: &Arc<Self>,
+        exchange: ExchangeId,
+        answer: Option<Result<Bytes, Trouble>>,
+        lane: &Arc<Slot>,
+    ) {
+        if let Some(Err(trouble)) = &answer {
+            tracing::debug!(%exchange, %trouble, "exchange failed");
+        }
+        let now = timer::now();
+        self.turn(|inside| {
+            if let Some(lanes) = &mut inside.lanes {
+                lanes.done(exchange, lane);
+            }
+            if let Some(answer) = answer {
+                inside.feed_answer(now, exchange, answer);
+            }
+        });
+    }
+
+    /// A request of this session came.
+    pub(crate) fn feed_request(
+        self: &Arc<Self>,
+        request: RequestId,
+        body: Bytes,
+        responder: Responder,
+    ) {
+        let now = timer::now();
+        let fed = self.turn(|inside| inside.feed_request(now, request, body, responder));
+        if let Err((responder, reply)) = fed {
+            responder.respond(reply);
+        }
+    }
+
+    /// Whoever sent the request has gone.
+    pub(crate) fn feed_hangup(self: &Arc<Self>, request: RequestId) {
+        let now = timer::now();
+        let responder = self.turn(|inside| inside.feed_hangup(now, request));
+        drop(responder);
+    }
+}
+
+impl Deref for Inside {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Inside {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Inside {
+    /// The lanes of a client.
+    pub(crate) fn lanes(&mut self) -> Option<&mut Lanes> {
+        self.lanes.as_mut()
+    }
+}
+
+/// What the session's lock protects, for as long as it is held.
+pub(crate) struct Locked<'a> {
+    /// There until the guard is dropped.
+    inside: Option<MutexGuard<'a, Inside>>,
+    /// The thread was unwinding before it took the lock.
+    unwinding: bool,
+}
+
+const HELD: &str = "only `drop` takes it";
+
+impl Deref for Locked<'_> {
+    type Target = Inside;
+    fn deref(&self) -> &Inside {
+        self.inside.as_ref().expect(HELD)
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inside {
+        self.inside.as_mut().expect(HELD)
+    }
+}
+
+/// A core call that panics ends its session, and that only.
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Some(mut inside) = self.inside.take() else {
+            return;
+        };
+        if self.unwinding || !thread::panicking() || inside.is_broken() {
+            return;
+        }
+        let wakes = inside.break_off();
+        drop(inside);
+        wakes.into_iter().for_each(crate::wait::Wake::wake);
+    }
+}
+
+impl Locked<'_> {
+    /// Takes all that the core has to say, and finds the lanes that it needs.
+    fn poll(&mut self) -> Todo {
+        let inside = &mut **self;
+        let work = inside.state.poll(timer::now());
+        let task = match work.alarm {
+            Some(Alarm::At { at, .. }) => inside.deadline.set(at),
+            Some(Alarm::Off(_)) => inside.deadline.end(),
+            None => None,
+        };
+        let has_ended = inside.state.closed().is_some();
+        Todo::new(work, inside.lanes.as_mut(), task, has_ended)
+    }
+}
+
+/// A future's place in one of the session's lists.
+struct Waiting<'a> {
+    shared: &'a Arc<Shared>,
+    list: fn(&mut State) -> &mut Wakers,
+    place: Place,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.place.is_none() {
+            (self.list)(&mut self.shared.lock()).leave(self.place);
+        }
+    }
+}
+
+/// The session's task: waits for its core's deadlines, until there are none any more. If it is dropped before, the
+/// executor that the session runs on is gone, and with it the session.
+struct Keeping(Arc<Shared>);
+
+impl Future for Keeping {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let polled = self.0.lock().deadline.poll(cx);
+            if !ready!(polled) {
+                return Poll::Ready(());
+            }
+            self.0.turn(|inside| inside.rang(timer::now()));
+        }
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        let mut locked = self.0.lock();
+        if locked.deadline.is_over() {
+            return;
+        }
+        let wakes = locked.break_off();
+        drop(locked);
+        wakes.into_iter().for_each(crate::wait::Wake::wake);
+        self.0.turn(|_| ());
+    }
+}

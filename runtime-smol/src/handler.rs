@@ -1,0 +1,382 @@
+//! The server without HTTP: bodies of requests go in, replies come out, sessions wait to be accepted.
+//!
+//! Locks are taken in this order: the house's, then one session's. The house's is held to find a session and to forget
+//! one, never while a session works.
+
+use crate::driver::{Shared, State};
+use crate::front::{Reply, Service};
+use crate::random;
+use crate::server::Running;
+use crate::session::Session;
+use crate::spawn::Spawner;
+use crate::timer;
+use crate::wait::{Place, Wake, Wakers};
+use bytes::Bytes;
+use posthole_protocol::{Instance, Nonce, RequestId};
+use posthole_runtime::{ListenOptions, Tried, Visit};
+use smol::Timer;
+use smol::future::FutureExt;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// The server's side without an HTTP server: give it the bodies of requests and it has the replies (S18).
+///
+/// Clone it: one handle goes to the HTTP server, which calls it as a [`Service`] (in a [`Mount`](crate::front::Mount), for
+/// instance), another accepts sessions. When the last one is dropped, the sessions end, as nobody could bring their
+/// requests any more.
+#[derive(Clone)]
+pub struct Handler {
+    pub(crate) house: Arc<House>,
+}
+
+/// What the sessions of a server have in common.
+pub(crate) struct House {
+    inside: Mutex<Inside>,
+    /// Where the tasks of sessions run.
+    spawner: Spawner,
+    /// Whom sessions keep running.
+    front: OnceLock<Weak<Running>>,
+}
+
+type Inside = posthole_runtime::House<Resident, Session, Wakers>;
+
+/// A session in its house.
+pub(crate) struct Resident {
+    shared: Arc<Shared>,
+    /// It keeps the front alive that brings its requests.
+    _front: Option<Arc<Running>>,
+}
+
+/// A session's way back to the house that it is in, and its number there.
+pub(crate) struct Home(Weak<House>, u32);
+
+impl Handler {
+    /// A server's sessions, none so far, on smol's global executor. Path and limits are those of the HTTP server that it
+    /// is mounted in.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn new(options: ListenOptions) -> io::Result<Handler> {
+        Handler::new_on(&Spawner::default(), options)
+    }
+
+    /// As [`new`](Handler::new), with the sessions' tasks wherever `spawner` starts them. They must be run for as long as
+    /// the sessions are in use; a session whose task is dropped is aborted.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn new_on(spawner: &Spawner, options: ListenOptions) -> io::Result<Handler> {
+        let instance = Instance(random::number()?);
+        let inside = Inside::new(options.config, options.router, instance, timer::now());
+        let house = House {
+            inside: Mutex::new(inside),
+            spawner: spawner.clone(),
+            front: OnceLock::new(),
+        };
+        Ok(Handler {
+            house: Arc::new(house),
+        })
+    }
+
+    /// Waits for the next session.
+    ///
+    /// Cancel-safe: a session that was not given stays for the next call.
+    ///
+    /// # Errors
+    /// `NotConnected`, once the handler was closed.
+    pub async fn accept(&self) -> io::Result<Session> {
+        let mut waiting = Waiting::new(&self.house, |house| &mut house.arrived);
+        poll_fn(|cx| self.poll_accept(cx, &mut waiting)).await
+    }
+
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &Context<'_>,
+        waiting: &mut Waiting<'_>,
+    ) -> Poll<io::Result<Session>> {
+        waiting.attempt(cx, |house| match house.accept() {
+            Ok(Tried::Blocked) => Tried::Blocked,
+            Ok(Tried::Done(session)) => Tried::Done(Ok(session)),
+            Err(error) => Tried::Done(Err(error)),
+        })
+    }
+
+    /// How many sessions there are, accepted or not.
+    pub fn sessions(&self) -> usize {
+        self.house.lock().sessions().len()
+    }
+
+    /// Accepts no more and closes every session in order; those that have not ended within `grace` are aborted.
+    /// Requests must go on being brought meanwhile.
+    ///
+    /// Cancel-safe: once polled, the sessions go on closing; dropped before it is ready, it aborts none.
+    pub async fn close(&self, grace: Duration) {
+        self.house.shut();
+        self.house.for_all(State::close);
+        let mut waiting = Waiting::new(&self.house, |house| &mut house.left);
+        let empty = poll_fn(|cx| {
+            waiting.attempt(cx, |house| match house.sessions().len() {
+                0 => Tried::Done(()),
+                _ => Tried::Blocked,
+            })
+        });
+        let late = async {
+            Timer::after(grace).await;
+        };
+        empty.or(late).await;
+        self.house.for_all(State::abort);
+    }
+}
+
+impl Service for Handler {
+    type Pending = Pending;
+
+    fn begin(&self, body: Bytes) -> Pending {
+        self.house.begin(body)
+    }
+}
+
+impl House {
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sessions keep this front running.
+    pub(crate) fn run_by(&self, front: &Arc<Running>) {
+        let first = self.front.set(Arc::downgrade(front));
+        debug_assert!(first.is_ok(), "a listener has one front");
+    }
+
+    fn begin(self: &Arc<Self>, body: Bytes) -> Pending {
+        let nonce = || random::number().ok().map(Nonce);
+        let mut fresh = None;
+        let mut inside = self.lock();
+        let routed = inside.route(timer::now(), &body, nonce, |core, number| {
+            let shared = Shared::server(core, Home(Arc::downgrade(self), number));
+            fresh = Some(shared.clone());
+            Resident {
+                shared,
+                _front: self.front.get().and_then(Weak::upgrade),
+            }
+        });
+        let (shared, replaced, request) = match routed {
+            Ok(Visit {
+                session,
+                replaced,
+                request,
+            }) => {
+                let replaced = replaced.map(|old| old.shared.clone());
+                (session.shared.clone(), replaced, request)
+            }
+            Err(reply) => return Pending::ready(reply),
+        };
+        drop(inside);
+        if let Some(replaced) = replaced {
+            replaced.turn(|inside| inside.replace());
+        }
+        if let Some(fresh) = fresh {
+            fresh.begin(&self.spawner);
+        }
+        let desk = Arc::new(Desk::default());
+        shared.feed_request(request, body, Responder(desk.clone()));
+        Pending {
+            desk,
+            asked: Some((shared, request)),
+        }
+    }
+
+    /// Lets no more sessions in, and closes those that wait.
+    pub(crate) fn shut(&self) {
+        let (waiting, wake) = self.lock().shut();
+        wake.into_iter().for_each(Wake::wake);
+        drop(waiting);
+    }
+
+    /// Does something to every session.
+    pub(crate) fn for_all(&self, mut what: impl FnMut(&mut State)) {
+        let inside = self.lock();
+        let all: Vec<_> = inside.sessions().map(|at| at.shared.clone()).collect();
+        drop(inside);
+        for shared in all {
+            shared.turn(|inside| what(inside));
+        }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.shut();
+        self.for_all(State::abort);
+    }
+}
+
+impl Home {
+    /// The session is there: it can be accepted.
+    pub(crate) fn announce(&self, shared: &Arc<Shared>) {
+        let Some(house) = self.0.upgrade() else {
+            return;
+        };
+        let announced = house.lock().announce(Session::new(shared.clone()));
+        match announced {
+            Ok(wake) => wake.into_iter().for_each(Wake::wake),
+            // With no lock held: that closes it.
+            Err(unwanted) => drop(unwanted),
+        }
+    }
+
+    /// The session is over: late copies of its requests are the router's from here on.
+    pub(crate) fn ended(&self, shared: &Arc<Shared>) {
+        let Some(house) = self.0.upgrade() else {
+            return;
+        };
+        let mut inside = house.lock();
+        let (resident, wake) = inside.ended(timer::now(), self.1, &shared.lock());
+        drop(inside);
+        wake.into_iter().for_each(Wake::wake);
+        // Perhaps the last that kept the front.
+        drop(resident);
+    }
+}
+
+/// A future's place in one of the house's lists.
+pub(crate) struct Waiting<'a> {
+    house: &'a House,
+    list: fn(&mut Inside) -> &mut Wakers,
+    place: Place,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(house: &'a House, list: fn(&mut Inside) -> &mut Wakers) -> Waiting<'a> {
+        Waiting {
+            house,
+            list,
+            place: Place::default(),
+        }
+    }
+
+    /// In the list of those who accept.
+    pub(crate) fn to_accept(handler: &'a Handler) -> Waiting<'a> {
+        Waiting::new(&handler.house, |house| &mut house.arrived)
+    }
+
+    fn attempt<T>(
+        &mut self,
+        cx: &Context<'_>,
+        attempt: impl FnOnce(&mut Inside) -> Tried<T>,
+    ) -> Poll<T> {
+        let mut inside = self.house.lock();
+        let tried = attempt(&mut inside);
+        (self.list)(&mut inside).tried(tried, &mut self.place, cx.waker())
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.place.is_none() {
+            (self.list)(&mut self.house.lock()).leave(self.place);
+        }
+    }
+}
+
+/// A request that waits for its [`Reply`]. Dropped before, it says that whoever asked has gone.
+pub struct Pending {
+    desk: Arc<Desk>,
+    /// Whom to tell; `None`: nobody waits for that.
+    asked: Option<(Arc<Shared>, RequestId)>,
+}
+
+/// Where the reply to one request goes. Dropped without a reply, it closes the connection.
+pub(crate) struct Responder(Arc<Desk>);
+
+/// What lies between them.
+#[derive(Default)]
+struct Desk(Mutex<Lying>);
+
+#[derive(Default)]
+enum Lying {
+    /// Nothing, and perhaps somebody waits.
+    #[default]
+    Nothing,
+    Waiter(Waker),
+    /// What has become of the request.
+    Outcome(Option<Reply>),
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Lying> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, outcome: Option<Reply>) {
+        let before = std::mem::replace(&mut *self.lock(), Lying::Outcome(outcome));
+        if let Lying::Waiter(waker) = before {
+            waker.wake();
+        }
+    }
+}
+
+impl Responder {
+    pub(crate) fn respond(self, reply: Reply) {
+        self.0.put(Some(reply));
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let is_answered = matches!(*self.0.lock(), Lying::Outcome(_));
+        if !is_answered {
+            self.0.put(None);
+        }
+    }
+}
+
+impl Pending {
+    fn ready(reply: Reply) -> Pending {
+        let desk = Arc::new(Desk::default());
+        desk.put(Some(reply));
+        Pending { desk, asked: None }
+    }
+}
+
+impl Future for Pending {
+    type Output = Option<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        let mut lying = self.desk.lock();
+        if let Lying::Outcome(outcome) = &mut *lying {
+            let outcome = outcome.take();
+            drop(lying);
+            self.asked = None;
+            return Poll::Ready(outcome);
+        }
+        *lying = Lying::Waiter(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some((shared, request)) = self.asked.take() {
+            shared.feed_hangup(request);
+        }
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("sessions", &self.sessions())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,228 @@
+//! The client's lanes: each is a task that carries one exchange at a time over its own connection.
+//!
+//! A lane that has fed its answer lies on top of the idle ones while the core is asked what to send next, so it takes
+//! the first request itself, without being woken, and its warm connection is used before colder ones. Lanes are made
+//! when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
+
+use crate::carrier::{Lane, Target};
+use crate::driver::Shared;
+use crate::io::Alarm;
+use crate::spawn::Spawner;
+use crate::timer;
+use posthole_protocol::http::policy::IDLE;
+use posthole_protocol::{ExchangeId, Request};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Progress is told to the core no more often than this; its timers are several times longer.
+const PROGRESS: Duration = Duration::from_millis(50);
+
+/// A session's lanes; lives beside its core under the same lock.
+pub(crate) struct Lanes {
+    target: Arc<Target>,
+    spawner: Spawner,
+    /// The one used last is on top.
+    idle: Vec<Arc<Slot>>,
+    running: Vec<(ExchangeId, Arc<Slot>)>,
+}
+
+/// Where a lane finds its work.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<SlotState>);
+
+#[derive(Default)]
+struct SlotState {
+    request: Option<Request>,
+    cancelled: Option<ExchangeId>,
+    ended: bool,
+    /// The lane, while it waits for anything.
+    waits: Option<Waker>,
+}
+
+/// A request and the lane that is to carry it.
+pub(crate) struct Job {
+    request: Request,
+    slot: Arc<Slot>,
+    /// The lane has no task yet.
+    fresh: Option<(Lane, Spawner)>,
+}
+
+impl Lanes {
+    pub(crate) fn new(target: Arc<Target>, spawner: Spawner) -> Lanes {
+        Lanes {
+            target,
+            spawner,
+            idle: Vec::new(),
+            running: Vec::new(),
+        }
+    }
+
+    /// Finds a lane for `request`.
+    pub(crate) fn assign(&mut self, request: Request) -> Job {
+        let (slot, fresh) = match self.idle.pop() {
+            Some(slot) => (slot, None),
+            None => {
+                let lane = Lane::new(self.target.clone());
+                (Arc::default(), Some((lane, self.spawner.clone())))
+            }
+        };
+        self.running.push((request.exchange, Arc::clone(&slot)));
+        Job {
+            request,
+            slot,
+            fresh,
+        }
+    }
+
+    /// Nobody waits for `exchange` any more: the lane that carries it, if one does.
+    pub(crate) fn cancel(&mut self, exchange: ExchangeId) -> Option<Arc<Slot>> {
+        let at = self.running.iter().position(|(e, _)| *e == exchange)?;
+        Some(self.running.swap_remove(at).1)
+    }
+
+    /// The exchange is over, and its lane is idle.
+    pub(crate) fn done(&mut self, exchange: ExchangeId, idle: &Arc<Slot>) {
+        self.running.retain(|(e, _)| *e != exchange);
+        self.idle.push(Arc::clone(idle));
+    }
+
+    /// Takes an idle lane's slot back, that it may end. `false`: it has work.
+    fn retire(&mut self, slot: &Arc<Slot>) -> bool {
+        let before = self.idle.len();
+        self.idle.retain(|s| !Arc::ptr_eq(s, slot));
+        self.idle.len() < before
+    }
+
+    /// No more work will come: the idle lanes, to be told.
+    pub(crate) fn end(&mut self) -> Vec<Arc<Slot>> {
+        std::mem::take(&mut self.idle)
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut SlotState)) {
+        let mut state = self.lock();
+        change(&mut state);
+        // A lane that gives itself work doesn't wait.
+        let waits = state.waits.take();
+        drop(state);
+        if let Some(waits) = waits {
+            waits.wake();
+        }
+    }
+
+    /// The lane is to end.
+    pub(crate) fn end(&self) {
+        self.tell(|state| state.ended = true);
+    }
+
+    /// Nobody waits for this exchange's answer any more.
+    pub(crate) fn cancel(&self, exchange: ExchangeId) {
+        self.tell(|state| state.cancelled = Some(exchange));
+    }
+
+    /// The next request; `Ready(None)`: the lane is to end.
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Request>> {
+        let mut state = self.lock();
+        if let Some(request) = state.request.take() {
+            return Poll::Ready(Some(request));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.waits = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    async fn next(self: &Arc<Self>, shared: &Arc<Shared>, idle: &mut Alarm) -> Option<Request> {
+        idle.move_to(Instant::now() + IDLE);
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(next) = self.poll_next(cx) {
+                    return Poll::Ready(next);
+                }
+                if Pin::new(&mut *idle).poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let mut locked = shared.lock();
+                if locked.lanes().is_none_or(|lanes| lanes.retire(self)) {
+                    return Poll::Ready(None);
+                }
+                // Somebody took it off the idle ones just now and is about to say what to do.
+                idle.move_to(Instant::now() + IDLE);
+            }
+        })
+        .await
+    }
+
+    /// Runs an exchange unless it is cancelled; `None`: it was.
+    async fn unless_cancelled<T>(
+        &self,
+        exchange: ExchangeId,
+        carried: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut carried = pin!(carried);
+        let outcome = poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.cancelled == Some(exchange) {
+                return Poll::Ready(None);
+            }
+            match &mut state.waits {
+                Some(waits) => waits.clone_from(cx.waker()),
+                None => state.waits = Some(cx.waker().clone()),
+            }
+            drop(state);
+            carried.as_mut().poll(cx).map(Some)
+        })
+        .await;
+        self.lock().waits = None;
+        outcome
+    }
+}
+
+impl Job {
+    /// Hands the request to its lane.
+    pub(crate) fn start(self, shared: &Arc<Shared>) {
+        let Job {
+            request,
+            slot,
+            fresh,
+        } = self;
+        slot.tell(|state| state.request = Some(request));
+        if let Some((lane, spawner)) = fresh {
+            spawner.spawn(run(shared.clone(), lane, slot));
+        }
+    }
+}
+
+/// A lane's life.
+async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
+    let mut idle = Alarm::never();
+    while let Some(Request {
+        exchange,
+        body,
+        patience,
+    }) = slot.next(&shared, &mut idle).await
+    {
+        let answer = {
+            let mut told = Instant::now();
+            let mut progress = || {
+                if told.elapsed() >= PROGRESS {
+                    told = Instant::now();
+                    shared.turn(|inside| inside.feed_progress(timer::now(), exchange));
+                }
+            };
+            let carried = lane.exchange(exchange.number(), &body, patience, &mut progress);
+            slot.unless_cancelled(exchange, carried).await
+        };
+        drop(body);
+        shared.feed_answer(exchange, answer, &slot);
+    }
+}

@@ -1,0 +1,317 @@
+//! Sessions and listeners begin and end.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use posthole_smol::carrier::ProxyChoice;
+use posthole_smol::front::{Limits, OwnFront};
+use posthole_smol::{
+    CloseReason, ConnectError, Handler, ListenOptions, Listener, Options, SessionEnded, connect,
+};
+use smol::future::{yield_now, zip};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::stream::StreamExt;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{assert_same, bounded, listener, options, pair, pattern, read_all, streams, url};
+
+/// An address where nobody listens.
+fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    bounded(async {
+        let url = format!("http://{}/", nowhere());
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let error = connect(&url, quick).await.unwrap_err();
+        let ConnectError::NoAnswer {
+            trouble: Some(trouble),
+            ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert!(trouble.contains("refused"), "{trouble}");
+        assert_eq!(io::Error::from(error).kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn what_makes_no_sense_is_said_at_once() {
+    bounded(async {
+        for (url, options) in [
+            ("ftp://127.0.0.1/", options()),
+            ("http://", options()),
+            (
+                "http://127.0.0.1/",
+                Options::new().proxy(ProxyChoice::Url("socks9://x".into())),
+            ),
+            ("http://127.0.0.1/", options().header("Content-Length", "5")),
+        ] {
+            let error = connect(url, options).await.unwrap_err();
+            assert!(matches!(error, ConnectError::Target(_)), "{url}: {error}");
+        }
+    });
+}
+
+#[test]
+fn a_session_begins_before_its_server_does() {
+    bounded(async {
+        let addr = nowhere();
+        let url = format!("http://{addr}/");
+        let client = connect(&url, options().wait_for_answer(false)).await;
+        let client = client.unwrap();
+        assert!(!client.is_connected());
+        let mut stream = client.open().await.unwrap();
+        stream.write_all(b"was here first").await.unwrap();
+        drop(stream);
+        while client.stats().lost == 0 {
+            yield_now().await;
+        }
+        assert!(client.stats().last_trouble.unwrap().contains("refused"));
+        let listener = Listener::bind(addr, ListenOptions::new()).await.unwrap();
+        let server = listener.accept().await.unwrap();
+        let stream = server.accept().await.unwrap();
+        assert_eq!(read_all(&stream).await, b"was here first");
+        while !client.is_connected() {
+            yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn closing_delivers_what_was_written_and_tells_the_peer() {
+    bounded(async {
+        for client_closes in [true, false] {
+            let pair = pair().await;
+            let (near, far) = streams(&pair).await;
+            let (closes, other, mut writes, reads) = if client_closes {
+                (&pair.client, &pair.server, near, far)
+            } else {
+                (&pair.server, &pair.client, far, near)
+            };
+            let data = pattern(4, 300_000);
+            writes.write_all(&data).await.unwrap();
+            writes.close().await.unwrap();
+            let (got, closed) = zip(read_all(&reads), closes.close()).await;
+            closed.unwrap();
+            assert_same(&got, &data);
+            assert_eq!(closes.closed(), Some(CloseReason::Local));
+            let reason = other.wait_closed().await;
+            assert!(matches!(reason, CloseReason::Peer { code: 0, .. }));
+            closes.close().await.unwrap();
+            for session in [closes, other] {
+                assert!(session.open().await.is_err());
+                assert!(session.accept().await.is_err());
+            }
+            assert!(writes.write(b"x").await.is_err());
+        }
+    });
+}
+
+#[test]
+fn an_ended_session_says_how() {
+    bounded(async {
+        let pair = pair().await;
+        let (mut near, mut far) = streams(&pair).await;
+        let waits = pair.client.clone();
+        let accepting = smol::spawn(async move { waits.accept().await.map(drop) });
+        pair.client.abort();
+        let error = near.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let inner = error.get_ref().unwrap().downcast_ref::<SessionEnded>();
+        assert_eq!(inner, Some(&SessionEnded(CloseReason::Aborted)));
+        let error = accepting.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        pair.server.abort();
+        let error = far.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert!(pair.server.close().await.is_err());
+    });
+}
+
+#[test]
+fn a_closed_listener_ends_its_sessions() {
+    bounded(async {
+        let pair = pair().await;
+        let (near, mut far) = streams(&pair).await;
+        far.write_all(b"last words").await.unwrap();
+        far.close().await.unwrap();
+        let addr = pair.listener.local_addr().unwrap();
+        let accepted = pair.listener.incoming().count();
+        let closing = pair.listener.close(Duration::from_secs(20));
+        let (accepted, ()) = zip(accepted, closing).await;
+        assert_eq!(accepted, 0);
+        let reason = pair.client.wait_closed().await;
+        assert!(matches!(reason, CloseReason::Peer { code: 0, .. }));
+        assert_eq!(read_all(&near).await, b"last words");
+        assert_eq!(pair.listener.sessions(), 0);
+        TcpListener::bind(addr).unwrap();
+    });
+}
+
+#[test]
+fn a_dropped_listener_leaves_its_sessions_alone() {
+    bounded(async {
+        let pair = pair().await;
+        let addr = pair.listener.local_addr().unwrap();
+        drop(pair.listener);
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        assert!(connect(&format!("http://{addr}/"), quick).await.is_err());
+        let mut near = pair.client.open().await.unwrap();
+        near.write_all(b"still there").await.unwrap();
+        near.close().await.unwrap();
+        let far = pair.server.accept().await.unwrap();
+        assert_eq!(read_all(&far).await, b"still there");
+        drop((near, far));
+        pair.client.close().await.unwrap();
+        drop((pair.client, pair.server));
+        // The last session has ended: the port comes back.
+        while TcpListener::bind(addr).is_err() {
+            yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn sessions_that_nobody_accepted_end_with_the_listener() {
+    bounded(async {
+        let listener = listener().await;
+        let client = connect(&url(&listener), options()).await.unwrap();
+        drop(listener);
+        let reason = client.wait_closed().await;
+        assert!(matches!(reason, CloseReason::Peer { code: 0, .. }));
+    });
+}
+
+#[test]
+fn handles_may_be_dropped_in_any_order() {
+    bounded(async {
+        let listener = listener().await;
+        for order in 0..6 {
+            let client = connect(&url(&listener), options()).await.unwrap();
+            let server = listener.accept().await.unwrap();
+            let mut near = client.open().await.unwrap();
+            near.write_all(b"x").await.unwrap();
+            let far = server.accept().await.unwrap();
+            match order {
+                0 => drop((near, far, client, server)),
+                1 => drop((client, server, far, near)),
+                2 => drop((server, near, client, far)),
+                3 => drop((far, server, near, client)),
+                4 => drop((client, near, server, far)),
+                _ => drop((near, client, far, server)),
+            }
+        }
+        // All end by themselves, in order.
+        while listener.sessions() > 0 {
+            yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn many_clients_share_a_server() {
+    bounded(async {
+        let listener = listener().await;
+        let url: Arc<str> = url(&listener).into();
+        let clients: Vec<_> = (0..50u64)
+            .map(|n| {
+                let url = url.clone();
+                smol::spawn(async move {
+                    let client = connect(&url, options()).await.unwrap();
+                    let stream = client.open().await.unwrap();
+                    let data = pattern(n, 100_000);
+                    (&stream).write_all(&data).await.unwrap();
+                    (&stream).close().await.unwrap();
+                    assert_same(&read_all(&stream).await, &data);
+                    client.close().await.unwrap();
+                })
+            })
+            .collect();
+        let mut serving = Vec::new();
+        let mut incoming = listener.incoming();
+        while serving.len() < clients.len() {
+            let session = incoming.next().await.unwrap().unwrap();
+            serving.push(smol::spawn(async move {
+                let stream = session.accept().await.unwrap();
+                smol::io::copy(&stream, &stream).await.unwrap();
+                (&stream).close().await.unwrap();
+                session.wait_closed().await;
+            }));
+        }
+        for task in clients.into_iter().chain(serving) {
+            task.await;
+        }
+    });
+}
+
+#[test]
+fn a_handler_serves_in_an_http_server_of_others() {
+    bounded(async {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let theirs = OwnFront::start(
+            socket,
+            "/deep/path".into(),
+            Limits::default(),
+            handler.clone(),
+        );
+        let theirs = theirs.unwrap();
+        let url = format!("http://{}/deep/path", theirs.local_addr());
+        let client = connect(&url, options()).await.unwrap();
+        let server = handler.accept().await.unwrap();
+        let mut near = client.open().await.unwrap();
+        near.write_all(b"mounted").await.unwrap();
+        drop(near);
+        let far = server.accept().await.unwrap();
+        assert_eq!(read_all(&far).await, b"mounted");
+        handler.close(Duration::from_secs(20)).await;
+        assert_eq!(handler.sessions(), 0);
+        let reason = client.wait_closed().await;
+        assert!(matches!(reason, CloseReason::Peer { code: 0, .. }));
+        let error = handler.accept().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        theirs.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_server_that_was_restarted_ends_its_old_sessions() {
+    bounded(async {
+        let first = listener().await;
+        let addr = first.local_addr().unwrap();
+        let client = connect(&url(&first), options()).await.unwrap();
+        let mut stream = client.open().await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        let server = first.accept().await.unwrap();
+        server.abort();
+        first.close(Duration::ZERO).await;
+        let _second = Listener::bind(addr, ListenOptions::new()).await.unwrap();
+        assert_eq!(client.wait_closed().await, CloseReason::Gone);
+        let error = stream.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        assert!(error.to_string().contains("restarted"), "{error}");
+    });
+}
+
+#[test]
+fn a_session_counts_what_it_does() {
+    bounded(async {
+        let pair = pair().await;
+        let (mut near, mut far) = streams(&pair).await;
+        near.write_all(&[1; 100_000]).await.unwrap();
+        far.read_exact(&mut [0; 100_000]).await.unwrap();
+        let (client, server) = (pair.client.stats(), pair.server.stats());
+        assert!(client.exchanges >= 2 && client.bytes_out >= 100_000);
+        assert!(server.exchanges >= 2 && server.bytes_in >= 100_000);
+        assert_eq!((client.lost, client.last_trouble), (0, None));
+    });
+}
