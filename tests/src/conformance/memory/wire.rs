@@ -8,6 +8,7 @@ use crate::oracle::Side;
 use crate::rng::Rng;
 use crate::{MS, settings};
 use bytes::Bytes;
+use posthole_protocol::http::Trouble;
 use posthole_protocol::{
     Client, Config, Failure, Instance, Instant, Nonce, Request, RequestId, SessionId,
 };
@@ -494,15 +495,15 @@ impl Wire {
     fn ring(&mut self, who: Who) {
         let now = self.clock_of(who);
         let end = self.end(who);
-        if let Some(at) = end.alarm.take_if(|at| *at <= now) {
-            end.core.rang(at);
+        if end.alarm.take_if(|at| *at <= now).is_some() {
+            end.core.rang(now);
             self.settle(who);
         }
     }
 
     fn deliver(&mut self, delivery: Delivery) {
         let now = self.clock(Side::Client);
-        let client = match delivery {
+        let (client, exchange, answer) = match delivery {
             Delivery::Request {
                 host,
                 request,
@@ -513,24 +514,27 @@ impl Wire {
                 client,
                 exchange,
                 body,
-            } => {
-                self.clients[client].core.feed_response(now, exchange, body);
-                client
-            }
+            } => (client, exchange, Some(Ok(body))),
             Delivery::Failed {
                 client,
                 exchange,
                 why,
-            } => {
-                let core = &mut self.clients[client].core;
-                core.feed_failure(now, exchange, why, why.to_string());
-                client
-            }
-            Delivery::Progress { client, exchange } => {
-                self.clients[client].core.feed_progress(now, exchange);
-                client
-            }
+            } => (client, exchange, Some(Err(trouble(why)))),
+            Delivery::Progress { client, exchange } => (client, exchange, None),
         };
+        let core = &mut self.clients[client].core;
+        match answer {
+            Some(answer) => core.feed_answer(now, exchange, answer),
+            None => core.feed_progress(now, exchange),
+        }
         self.settle(Who::Client(client));
+    }
+}
+
+fn trouble(failure: Failure) -> Trouble {
+    Trouble {
+        failure,
+        reached: failure != Failure::Connect,
+        says: failure.to_string(),
     }
 }
