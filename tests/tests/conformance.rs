@@ -14,6 +14,12 @@ macro_rules! suite {
 
 runtimes::each_pair!(suite);
 
+/// Both sides on tasks whose futures are given up wherever they wait, and begun again.
+mod fickle_fickle {
+    use crate::runtimes::{Fickle, Loopback, Smol};
+    posthole_tests::conformance!(sockets Loopback<Smol<Fickle>, Smol<Fickle>>);
+}
+
 mod memory {
     posthole_tests::conformance!(memory posthole_tests::conformance::memory::Memory);
 }

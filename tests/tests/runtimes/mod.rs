@@ -3,9 +3,11 @@
 
 pub(crate) mod blocking;
 pub(crate) mod loopback;
+pub(crate) mod smol;
 
 pub(crate) use blocking::Blocking;
 pub(crate) use loopback::Loopback;
+pub(crate) use smol::{Fickle, Smol};
 
 /// A module of tests for each pair of client and server, filled by a macro that takes the pair's world.
 macro_rules! each_pair {
@@ -13,6 +15,18 @@ macro_rules! each_pair {
         mod blocking_blocking {
             use crate::runtimes::{Blocking, Loopback};
             $tests!(Loopback<Blocking, Blocking>);
+        }
+        mod blocking_smol {
+            use crate::runtimes::{Blocking, Loopback, Smol};
+            $tests!(Loopback<Blocking, Smol>);
+        }
+        mod smol_blocking {
+            use crate::runtimes::{Blocking, Loopback, Smol};
+            $tests!(Loopback<Smol, Blocking>);
+        }
+        mod smol_smol {
+            use crate::runtimes::{Loopback, Smol};
+            $tests!(Loopback<Smol, Smol>);
         }
     };
 }

@@ -1,18 +1,20 @@
-//! The runtime of tasks: each call is a future that the calling thread drives, on smol's global executor.
+//! The runtime of tasks: each call is a future that the calling thread drives.
 
 use bytes::Bytes;
 use posthole_protocol::{CloseReason, Config};
 use posthole_smol::carrier::ProxyChoice;
-use posthole_smol::{ListenOptions, Options, Stats};
+use posthole_smol::{ListenOptions, Options, Spawner, Stats, connect_on};
 use posthole_tests::conformance::cancel::at_every_point;
 use posthole_tests::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
-use smol::Timer;
-use smol::future::{FutureExt, block_on};
+use smol::future::{FutureExt, block_on, pending};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::{Executor, Timer};
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Once;
+use std::thread;
 use std::time::Duration;
 
 /// How a call's future is driven.
@@ -21,9 +23,12 @@ pub(crate) trait Drive: Send + Sync + 'static {
     const GIVES_UP: bool;
 
     fn drive<F: Future>(begin: impl FnMut() -> F) -> F::Output;
+
+    /// Where tasks run.
+    fn spawner() -> Spawner;
 }
 
-/// From its beginning to its end.
+/// From its beginning to its end; tasks run on smol's global executor.
 pub(crate) struct Patient;
 
 impl Drive for Patient {
@@ -32,9 +37,14 @@ impl Drive for Patient {
     fn drive<F: Future>(mut begin: impl FnMut() -> F) -> F::Output {
         block_on(begin())
     }
+
+    fn spawner() -> Spawner {
+        Spawner::default()
+    }
 }
 
-/// Given up at every point at which it waits, and begun again: nothing may be lost by that.
+/// Given up at every point at which it waits, and begun again: nothing may be lost by that. Tasks run on three threads of
+/// an executor of their own.
 pub(crate) struct Fickle;
 
 impl Drive for Fickle {
@@ -42,6 +52,17 @@ impl Drive for Fickle {
 
     fn drive<F: Future>(begin: impl FnMut() -> F) -> F::Output {
         at_every_point(begin)
+    }
+
+    fn spawner() -> Spawner {
+        static THREADS: Once = Once::new();
+        static TASKS: Executor<'_> = Executor::new();
+        THREADS.call_once(|| {
+            for _ in 0..3 {
+                thread::spawn(|| block_on(TASKS.run(pending::<()>())));
+            }
+        });
+        Spawner::new(|task| TASKS.spawn(task).detach())
     }
 }
 
@@ -62,14 +83,15 @@ impl<D: Drive> Runtime for Smol<D> {
         for (name, value) in how.headers {
             options = options.header(name, value);
         }
-        let session = block_on(posthole_smol::connect(url, options))?;
+        let session = block_on(connect_on(&D::spawner(), url, options))?;
         Ok(Caller(session, PhantomData))
     }
 
     fn bind(addr: SocketAddr, config: Config) -> io::Result<Door<D>> {
+        let spawner = D::spawner();
         let bind = || {
             let options = ListenOptions::new().config(config.clone());
-            posthole_smol::Listener::bind(addr, options)
+            posthole_smol::Listener::bind_on(&spawner, addr, options)
         };
         Ok(Door(D::drive(bind)?, PhantomData))
     }
