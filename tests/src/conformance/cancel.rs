@@ -1,7 +1,9 @@
 //! Futures that are given up at every point at which they wait.
 
+use crate::bounded::LIMIT;
+use std::fmt;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll, Wake, Waker};
@@ -35,6 +37,60 @@ pub fn at_every_point<F: Future>(mut begin: impl FnMut() -> F) -> F::Output {
         }
     }
     unreachable!("usize has an end, patience has one before")
+}
+
+/// A future that was polled and waits.
+pub struct Waiting<F> {
+    future: Pin<Box<F>>,
+    bell: Waker,
+    rings: Receiver<()>,
+}
+
+impl<F: Future> Waiting<F> {
+    /// Polls it once.
+    ///
+    /// # Panics
+    /// If it is ready.
+    pub fn begin(future: F) -> Waiting<F> {
+        let (bell, rings) = bell();
+        let mut future = Box::pin(future);
+        let polled = future.as_mut().poll(&mut Context::from_waker(&bell));
+        assert!(polled.is_pending(), "it has nothing to wait for");
+        Waiting {
+            future,
+            bell,
+            rings,
+        }
+    }
+
+    /// Waits until it asks to be polled, and does not do it.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn woken(&self) {
+        let rung = self.rings.recv_timeout(LIMIT);
+        rung.expect("whoever waits is woken by news");
+    }
+
+    /// Polls it only when it asks for it, until it is ready.
+    ///
+    /// # Panics
+    /// If it is not and does not ask.
+    pub fn finish(mut self) -> F::Output {
+        loop {
+            self.woken();
+            let mut context = Context::from_waker(&self.bell);
+            if let Poll::Ready(done) = self.future.as_mut().poll(&mut context) {
+                return done;
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for Waiting<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
 }
 
 /// A waker, and how often it was woken.
