@@ -2,7 +2,7 @@
 //!
 //! A *case* is a function that is generic over a [`World`]: two runtimes, and what lies between them. It knows handles
 //! by the traits here, in blocking terms, and neither sockets nor tasks. [`conformance`](crate::conformance!) makes a
-//! `#[test]` of every case for one world; `tests/conformance` has the worlds.
+//! `#[test]` of every case for one world; `tests/tests/runtimes` has those with sockets, [`memory`] the one without.
 //!
 //! ```text
 //! runtime     what a runtime must offer: connect, bind, sessions, streams, listeners

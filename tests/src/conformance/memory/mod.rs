@@ -6,6 +6,8 @@
 
 mod handles;
 mod harm;
+mod paths;
+mod server;
 mod stage;
 mod wire;
 

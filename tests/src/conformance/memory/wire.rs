@@ -1,20 +1,17 @@
 //! What lies between the threads: sessions of both roles, and the network that they speak over.
 
-use super::harm::Harm;
+use super::paths::Door;
+use super::server::Host;
 use super::stage::Sleepers;
-use crate::fault::{Fate, Fault, Outage};
+use crate::MS;
 use crate::net::{Delivery, Net};
 use crate::oracle::Side;
 use crate::rng::Rng;
-use crate::{MS, settings};
-use bytes::Bytes;
 use posthole_protocol::http::Trouble;
-use posthole_protocol::{
-    Client, Config, Failure, Instance, Instant, Nonce, Request, RequestId, SessionId,
-};
-use posthole_runtime::{Alarm, House, State};
+use posthole_protocol::{Client, Config, Failure, Instant, Request, RequestId, SessionId};
+use posthole_runtime::{Alarm, State};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// A session's state; a request is answered by the name that the network has for it.
 pub(super) type Core = State<RequestId, Sleepers>;
@@ -34,63 +31,28 @@ pub(super) struct Wire {
     pub(super) now: u64,
     /// Threads that can go on.
     pub(super) woken: Vec<usize>,
-    net: Net,
+    pub(super) net: Net,
     seed: u64,
-    rng: Rng,
+    pub(super) rng: Rng,
     clients: Vec<End>,
     /// Whom each of them speaks to.
     dialled: Vec<SocketAddr>,
-    hosts: Vec<Host>,
-    doors: BTreeMap<SocketAddr, Door>,
-    port: u16,
+    pub(super) hosts: Vec<Host>,
+    pub(super) doors: BTreeMap<SocketAddr, Door>,
+    pub(super) port: u16,
     /// How far the clocks of clients and servers are ahead of time.
     ahead: [u64; 2],
 }
 
-/// What is behind an address.
-enum Door {
-    /// A server.
-    Host(usize),
-    /// A path to another address.
-    Path(Route),
-}
-
-struct Route {
-    to: SocketAddr,
-    kinds: Vec<Harm>,
-    percent: u64,
-    harmed: u64,
-}
-
 /// One session's end.
-struct End {
+pub(super) struct End {
     core: Core,
     alarm: Option<Instant>,
 }
 
-/// A server process.
-pub(super) struct Host {
-    pub(super) house: House<usize, usize, Sleepers>,
-    sessions: Vec<End>,
-    /// The house's names for the requests of sessions.
-    numbers: Vec<u32>,
-    names: BTreeMap<RequestId, RequestId>,
-    /// Whether its listener is there.
-    is_held: bool,
-    /// Whether it was closed for good.
-    is_closed: bool,
-}
-
 impl End {
-    fn new(core: Core) -> End {
+    pub(super) fn new(core: Core) -> End {
         End { core, alarm: None }
-    }
-}
-
-impl Host {
-    /// Whether requests reach it.
-    fn is_up(&self) -> bool {
-        !self.is_closed && (self.is_held || self.house.sessions().len() > 0)
     }
 }
 
@@ -159,7 +121,7 @@ impl Wire {
     }
 
     /// What a side takes for the time.
-    fn clock(&self, side: Side) -> Instant {
+    pub(super) fn clock(&self, side: Side) -> Instant {
         Instant::from_micros(self.now + self.ahead[side as usize])
     }
 
@@ -216,7 +178,7 @@ impl Wire {
         self.settle(who);
     }
 
-    fn reply(&mut self, request: RequestId, reply: posthole_runtime::Reply) {
+    pub(super) fn reply(&mut self, request: RequestId, reply: posthole_runtime::Reply) {
         if reply.status == 200 {
             self.net.answer(self.now, request, reply.body.into_bytes());
         } else {
@@ -248,212 +210,6 @@ impl Wire {
         let fault = self.fault(self.dialled[client]);
         self.net.rule = Box::new(move |_| fault);
         self.net.send(self.now, client, request);
-    }
-
-    /// What becomes of a request to this address.
-    fn fault(&mut self, addr: SocketAddr) -> Fault {
-        let refused = Fault::request(Fate::Fail(Failure::Connect));
-        let (host, harm) = match self.doors.get_mut(&addr) {
-            Some(Door::Host(host)) => (*host, None),
-            None => return refused,
-            Some(Door::Path(route)) => {
-                let harm = (!route.kinds.is_empty() && self.rng.percent(route.percent))
-                    .then(|| route.kinds[self.rng.below(route.kinds.len() as u64) as usize]);
-                route.harmed += u64::from(harm.is_some());
-                let Some(Door::Host(host)) = self.doors.get(&addr_of(&self.doors, addr)) else {
-                    return refused;
-                };
-                (*host, harm)
-            }
-        };
-        if !self.hosts[host].is_up() {
-            return refused;
-        }
-        let fault = harm.map_or(Fault::NONE, |harm| harm.fault(&mut self.rng));
-        Fault { host, ..fault }
-    }
-}
-
-/// Where a path leads.
-fn addr_of(doors: &BTreeMap<SocketAddr, Door>, addr: SocketAddr) -> SocketAddr {
-    match doors.get(&addr) {
-        Some(Door::Path(route)) => route.to,
-        Some(Door::Host(_)) | None => addr,
-    }
-}
-
-/// The server's side.
-impl Wire {
-    /// An address that nobody had before.
-    pub(super) fn place(&mut self) -> SocketAddr {
-        self.port += 1;
-        (Ipv4Addr::LOCALHOST, self.port).into()
-    }
-
-    /// Whether nothing serves at this address.
-    pub(super) fn is_free(&self, addr: SocketAddr) -> bool {
-        match self.doors.get(&addr) {
-            Some(Door::Host(host)) => !self.hosts[*host].is_up(),
-            Some(Door::Path(_)) => false,
-            None => true,
-        }
-    }
-
-    /// Starts a server process at this address, which is free.
-    pub(super) fn serve(&mut self, addr: SocketAddr, config: Config) -> usize {
-        let instance = Instance(self.rng.draw());
-        let now = self.clock(Side::Server);
-        self.hosts.push(Host {
-            house: House::new(config, settings::router(), instance, now),
-            sessions: Vec::new(),
-            numbers: Vec::new(),
-            names: BTreeMap::new(),
-            is_held: true,
-            is_closed: false,
-        });
-        let host = self.hosts.len() - 1;
-        self.doors.insert(addr, Door::Host(host));
-        host
-    }
-
-    /// A server process.
-    pub(super) fn host(&mut self, host: usize) -> &mut Host {
-        &mut self.hosts[host]
-    }
-
-    /// Lets no more sessions in, and closes those that nobody accepted.
-    pub(super) fn shut(&mut self, host: usize) {
-        let (waiting, wake) = self.hosts[host].house.shut();
-        self.woken.extend(wake.into_iter().flatten());
-        for session in waiting {
-            self.close(Who::Server(host, session));
-        }
-    }
-
-    /// The listener is gone: those that have not come so far end, others go on.
-    pub(super) fn let_go(&mut self, host: usize) {
-        self.hosts[host].is_held = false;
-        self.shut(host);
-        for session in self.sessions_of(host) {
-            let who = Who::Server(host, session);
-            if !self.core(who).is_connected() {
-                self.close(who);
-            }
-        }
-    }
-
-    /// All sessions of a server process that are there.
-    pub(super) fn sessions_of(&self, host: usize) -> Vec<usize> {
-        self.hosts[host].house.sessions().copied().collect()
-    }
-
-    /// No request reaches it any more; answers that are under way do arrive.
-    pub(super) fn take_down(&mut self, host: usize) {
-        self.hosts[host].is_closed = true;
-    }
-
-    fn receive(&mut self, host: usize, request: RequestId, body: Bytes) {
-        if !self.hosts[host].is_up() {
-            return self.net.refuse(self.now, request, Failure::Cut);
-        }
-        let now = self.clock(Side::Server);
-        let (nonce, at) = (self.rng.draw(), &mut self.hosts[host]);
-        let (sessions, numbers) = (&mut at.sessions, &mut at.numbers);
-        let visit = at.house.route(
-            now,
-            &body,
-            || Some(Nonce(nonce)),
-            |core, number| {
-                sessions.push(End::new(State::server(core)));
-                numbers.push(number);
-                sessions.len() - 1
-            },
-        );
-        let (session, name, replaced) = match visit {
-            Ok(visit) => (*visit.session, visit.request, visit.replaced.copied()),
-            Err(reply) => {
-                self.net.turned_away(request);
-                return self.reply(request, reply);
-            }
-        };
-        at.names.insert(request, name);
-        if let Some(replaced) = replaced {
-            let who = Who::Server(host, replaced);
-            self.core(who).replace();
-            self.settle(who);
-        }
-        let who = Who::Server(host, session);
-        let refused = self.core(who).feed_request(now, name, body, request);
-        self.settle(who);
-        if let Err((request, reply)) = refused {
-            self.reply(request, reply);
-        }
-    }
-
-    fn hang_up(&mut self, host: usize, request: RequestId) {
-        let (now, at) = (self.clock(Side::Server), &mut self.hosts[host]);
-        let Some(name) = at.names.remove(&request) else {
-            return;
-        };
-        let Some(session) = at.house.session_of(name).copied() else {
-            return;
-        };
-        let who = Who::Server(host, session);
-        self.core(who).feed_hangup(now, name);
-        self.settle(who);
-    }
-}
-
-/// Paths that do harm.
-impl Wire {
-    /// Puts a path before an address.
-    pub(super) fn lay(&mut self, to: SocketAddr) -> SocketAddr {
-        let addr = self.place();
-        let route = Route {
-            to,
-            kinds: Vec::new(),
-            percent: 0,
-            harmed: 0,
-        };
-        self.doors.insert(addr, Door::Path(route));
-        addr
-    }
-
-    /// Takes it away, and what is under way with it.
-    pub(super) fn tear(&mut self, path: SocketAddr) {
-        self.doors.remove(&path);
-        self.cut();
-    }
-
-    /// What harm it does from now on.
-    pub(super) fn set_harm(&mut self, path: SocketAddr, kinds: &[Harm], percent: u8) {
-        if let Some(Door::Path(route)) = self.doors.get_mut(&path) {
-            route.kinds = kinds.to_vec();
-            route.percent = percent.into();
-        }
-    }
-
-    /// How much it has done.
-    pub(super) fn harmed(&self, path: SocketAddr) -> u64 {
-        match self.doors.get(&path) {
-            Some(Door::Path(route)) => route.harmed,
-            Some(Door::Host(_)) | None => 0,
-        }
-    }
-
-    /// Whether nothing passes.
-    pub(super) fn set_silent(&mut self, silent: bool) {
-        self.net.conditions.outages.clear();
-        self.net.conditions.outages.extend(silent.then_some(Outage {
-            from: self.now,
-            until: u64::MAX,
-            fate: Fate::Lose,
-        }));
-    }
-
-    /// Resets all connections.
-    pub(super) fn cut(&mut self) {
-        self.net.kill(self.now);
     }
 }
 
