@@ -36,10 +36,10 @@ struct State {
     drained: bool,
     /// A receive was refused because an answer was on its way.
     withheld: bool,
-    /// hyper's buffer has grown.
+    /// The client has closed its side.
+    end: Side,
+    /// hyper's buffer has grown, and nothing is in it.
     swollen: bool,
-    /// ... and a small request has come since.
-    renew: bool,
     stop: Option<Stop>,
     task: Option<Waker>,
 }
@@ -58,6 +58,16 @@ enum Phase {
     Writing,
     /// A refusal is, or was, on its way; nothing comes after it.
     Refusing,
+}
+
+/// The client's side of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    Open,
+    /// Closed, which hyper doesn't know: it would drop a request that is whole and may be answered at once.
+    Closed,
+    /// Closed, which hyper may know: the request is not whole.
+    Told,
 }
 
 /// How soon a connection is to end.
@@ -89,7 +99,7 @@ pub(super) enum Next {
     End(End),
 }
 
-/// A request of so many bytes needs no large buffer: hyper's smallest.
+/// What fits into hyper's buffer before that grows.
 const SMALL: usize = 8 * 1024;
 
 impl Conn {
@@ -103,8 +113,8 @@ impl Conn {
                 received: 0,
                 drained: true,
                 withheld: false,
+                end: Side::Open,
                 swollen: false,
-                renew: false,
                 stop: None,
                 task: None,
             }),
@@ -131,18 +141,23 @@ impl Conn {
     pub(super) fn may_read(&self) -> bool {
         let mut state = self.lock();
         state.withheld = matches!(state.phase, Phase::Writing | Phase::Refusing);
-        !state.withheld
+        !state.withheld && state.end != Side::Closed
     }
 
-    /// A receive came to so many bytes, or to nothing.
-    pub(super) fn on_read(&self, amount: Option<usize>) {
+    /// A receive came to so many bytes, or to nothing; whether hyper may know.
+    pub(super) fn on_read(&self, amount: Option<usize>) -> bool {
         let mut state = self.lock();
-        state.drained = amount.is_none();
+        state.drained = amount.is_none_or(|amount| amount == 0);
         state.received += amount.unwrap_or(0);
-        state.swollen |= state.received > SMALL;
-        if state.phase == Phase::Idle && amount.is_some_and(|amount| amount > 0) {
-            state.enter(Phase::Head);
+        match (state.phase, amount) {
+            (Phase::Idle, Some(1..)) => state.enter(Phase::Head),
+            (Phase::Body, Some(0)) if state.end == Side::Open => {
+                state.end = Side::Closed;
+                return false;
+            }
+            _ => {}
         }
+        true
     }
 
     /// Whether hyper may write: only what the service has said. What it says of its own accord, in few words, about a
@@ -159,8 +174,7 @@ impl Conn {
         let mut state = self.lock();
         if state.phase == Phase::Writing {
             state.enter(Phase::Idle);
-            state.renew = state.swollen && state.received <= SMALL;
-            state.received = 0;
+            state.swollen = std::mem::take(&mut state.received) > SMALL;
         }
     }
 
@@ -224,15 +238,20 @@ impl Conn {
         let mut state = self.lock();
         let state = &mut *state;
         match state.phase {
-            Phase::Idle if std::mem::take(&mut state.renew) => {
-                (state.swollen, state.withheld) = (false, false);
+            Phase::Idle if state.end != Side::Open => Next::End(End::Closed),
+            Phase::Idle if std::mem::take(&mut state.swollen) => {
+                state.withheld = false;
                 Next::Renew
             }
             Phase::Idle if std::mem::take(&mut state.withheld) => Next::Again,
             Phase::Idle => Next::Wait(state.since.checked_add(limits.idle)),
             Phase::Head => Next::Wait(state.since.checked_add(limits.head_time)),
             // Bytes are pipelining: what they ask for could not be answered before what is held.
-            Phase::Held if !state.drained => Next::End(End::Closed),
+            Phase::Held if !state.drained || state.end != Side::Open => Next::End(End::Closed),
+            Phase::Body if state.end == Side::Closed => {
+                state.end = Side::Told;
+                Next::Again
+            }
             Phase::Body | Phase::Held => Next::Wait(None),
             Phase::Writing | Phase::Refusing => Next::Wait(limits.late(state.since, state.written)),
         }

@@ -31,11 +31,15 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         let read = Pin::new(&mut &*self.stream).poll_read(cx, into);
-        self.conn.on_read(match &read {
+        let amount = match &read {
             Poll::Ready(Ok(amount)) => Some(*amount),
             Poll::Ready(Err(_)) | Poll::Pending => None,
-        });
-        read
+        };
+        if self.conn.on_read(amount) {
+            read
+        } else {
+            Poll::Pending
+        }
     }
 }
 

@@ -1,0 +1,258 @@
+//! A service that echoes, holds or floods, and a client that is nothing but a socket.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod child;
+
+use bytes::Bytes;
+use posthole_protocol::wire::Chain;
+use posthole_smol::front::{Limits, OwnFront, Reply, Service};
+use smol::channel::bounded;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Far beyond what anything here takes: a test that waits as long has failed.
+pub const LONG: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Answer with the same bytes at once.
+    Echo,
+    /// Keep until `answer_all` or `drop_all`.
+    Hold,
+    /// Answer with so many bytes at once.
+    Large(usize),
+    /// Keep bodies that begin with `h`, echo the others.
+    Either,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    Begun(u64),
+    /// Dropped before there was a reply.
+    Gone(u64),
+}
+
+impl Seen {
+    pub fn number(self) -> u64 {
+        match self {
+            Seen::Begun(number) | Seen::Gone(number) => number,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Dummy(Arc<Inner>);
+
+struct Inner {
+    mode: Mode,
+    begun: AtomicU64,
+    gone: AtomicU64,
+    held: Mutex<Vec<(Reply, smol::channel::Sender<Reply>)>>,
+    tell: Mutex<Sender<Seen>>,
+    seen: Mutex<Receiver<Seen>>,
+}
+
+impl Dummy {
+    pub fn new(mode: Mode) -> Dummy {
+        let (tell, seen) = channel();
+        Dummy(Arc::new(Inner {
+            mode,
+            begun: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
+            held: Mutex::default(),
+            tell: Mutex::new(tell),
+            seen: Mutex::new(seen),
+        }))
+    }
+
+    pub fn start(mode: Mode, limits: Limits) -> (OwnFront, Dummy) {
+        let dummy = Dummy::new(mode);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (
+            OwnFront::start(listener, "/p".into(), limits, dummy.clone()).unwrap(),
+            dummy,
+        )
+    }
+
+    pub fn begun(&self) -> u64 {
+        self.0.begun.load(Ordering::SeqCst)
+    }
+
+    pub fn gone(&self) -> u64 {
+        self.0.gone.load(Ordering::SeqCst)
+    }
+
+    /// The next thing seen that `is` is true of.
+    pub fn wait(&self, is: impl Fn(Seen) -> bool) -> Seen {
+        let seen = self.0.seen.lock().unwrap();
+        loop {
+            let next = seen
+                .recv_timeout(LONG)
+                .expect("the front has told the service in time");
+            if is(next) {
+                return next;
+            }
+        }
+    }
+
+    pub fn answer_all(&self) {
+        let held = std::mem::take(&mut *self.0.held.lock().unwrap());
+        for (reply, to) in held {
+            // Who has gone gets none.
+            let _ = to.try_send(reply);
+        }
+    }
+
+    pub fn drop_all(&self) {
+        self.0.held.lock().unwrap().clear();
+    }
+
+    fn tell(&self, seen: Seen) {
+        let _ = self.0.tell.lock().unwrap().send(seen);
+    }
+}
+
+pub fn reply(number: u64, body: Bytes) -> Reply {
+    Reply {
+        status: 200,
+        exchange: Some(number),
+        body: Chain::from(body),
+    }
+}
+
+impl Service for Dummy {
+    type Pending = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
+
+    fn begin(&self, body: Bytes) -> Self::Pending {
+        let number = self.0.begun.fetch_add(1, Ordering::SeqCst);
+        let mode = match self.0.mode {
+            Mode::Either if body.first() == Some(&b'h') => Mode::Hold,
+            mode @ (Mode::Either | Mode::Echo | Mode::Hold | Mode::Large(_)) => mode,
+        };
+        let pending: Self::Pending = match mode {
+            Mode::Echo | Mode::Either => Box::pin(std::future::ready(Some(reply(number, body)))),
+            Mode::Large(size) => Box::pin(std::future::ready(Some(reply(
+                number,
+                vec![9; size].into(),
+            )))),
+            Mode::Hold => {
+                let (to, from) = bounded(1);
+                self.0.held.lock().unwrap().push((reply(number, body), to));
+                let held = Held(self.clone(), Some(number));
+                Box::pin(async move {
+                    // The whole of it, not the one field that is set below.
+                    let mut held = held;
+                    let reply = from.recv().await.ok()?;
+                    held.1 = None;
+                    Some(reply)
+                })
+            }
+        };
+        self.tell(Seen::Begun(number));
+        pending
+    }
+}
+
+/// Notices that it is dropped.
+struct Held(Dummy, Option<u64>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(number) = self.1 {
+            self.0.0.gone.fetch_add(1, Ordering::SeqCst);
+            self.0.tell(Seen::Gone(number));
+        }
+    }
+}
+
+pub fn connect(front: &OwnFront) -> TcpStream {
+    connect_to(front.local_addr())
+}
+
+pub fn connect_to(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_write_timeout(Some(LONG)).unwrap();
+    stream
+}
+
+pub fn post(stream: &mut TcpStream, body: &[u8]) {
+    let head = format!(
+        "POST /p?tag=1 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads one answer with a length.
+pub fn read_reply(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a head comes");
+        bytes.push(byte[0]);
+    }
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let headers: Vec<_> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let mut answer = Answer {
+        status: status(&bytes),
+        headers,
+        body: Vec::new(),
+    };
+    answer.body = vec![0; answer.header("content-length").unwrap().parse().unwrap()];
+    stream.read_exact(&mut answer.body).unwrap();
+    answer
+}
+
+/// All that comes before the end; a reset is an end.
+pub fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+            panic!("neither end nor answer: {error}")
+        }
+        _ => bytes,
+    }
+}
+
+pub fn status(answer: &[u8]) -> u16 {
+    std::str::from_utf8(answer.get(9..12).unwrap_or(b"0"))
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// Tries until it is true.
+pub fn until(mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < LONG, "it never came true");
+        std::thread::yield_now();
+    }
+}
