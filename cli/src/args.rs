@@ -268,7 +268,7 @@ pub struct Bench {
 
     /// What to measure beside the relays: runtimes, or CLIENT/SERVER
     ///
-    /// Without this, every runtime at both ends. `relay` measures the relays a second time: how far its ratios are
+    /// Without this, every runtime at both ends. `smol:2` runs its tasks on two threads. `relay` measures the relays a second time: how far its ratios are
     /// from 1 is the noise.
     #[arg(long, value_name = "RUNTIME,…", value_delimiter = ',')]
     pub runtimes: Vec<System>,

@@ -49,13 +49,17 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Starts one with these arguments.
-    pub(super) fn start<S: AsRef<str>>(&self, arguments: &[S]) -> Result<Member, String> {
-        let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+    /// Starts one with these arguments, and this beside what is in the environment.
+    pub(super) fn start(
+        &self,
+        arguments: &[&str],
+        environment: Vec<(&str, String)>,
+    ) -> Result<Member, String> {
         let title = arguments.join(" ");
         let mut running = self.lock();
         let mut child = Command::new(&self.program)
-            .args(&arguments)
+            .args(arguments)
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -33,7 +33,7 @@ use clap::ValueEnum;
 
 pub use load::Load;
 pub use parts::{Part, run as run_part};
-pub use system::System;
+pub use system::{End, System};
 
 use crate::args::Bench;
 use crate::error::Error;
@@ -91,8 +91,8 @@ fn systems(args: &Bench) -> Vec<System> {
     let mut systems = vec![System::Relay];
     if args.runtimes.is_empty() {
         let both = |runtime: &Runtime| System::Posthole {
-            client: *runtime,
-            server: *runtime,
+            client: (*runtime).into(),
+            server: (*runtime).into(),
         };
         systems.extend(Runtime::ALL.iter().map(both));
     } else {

@@ -109,12 +109,18 @@ impl Results {
 #[cfg(test)]
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::system::End;
     use super::*;
     use crate::runtime::Runtime;
 
+    const END: End = End {
+        runtime: Runtime::Blocking,
+        threads: None,
+    };
+
     pub(in super::super) const TUNNEL: System = System::Posthole {
-        client: Runtime::Blocking,
-        server: Runtime::Blocking,
+        client: END,
+        server: END,
     };
 
     /// Three rounds of two tests on two systems, one measurement of which failed.

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -27,31 +28,87 @@ pub enum System {
     /// `connect` and `serve`.
     Posthole {
         /// What `connect` runs on.
-        client: Runtime,
+        client: End,
         /// What `serve` runs on.
-        server: Runtime,
+        server: End,
     },
+}
+
+/// What one end runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct End {
+    /// Threads or tasks.
+    pub runtime: Runtime,
+    /// How many threads run smol's tasks; smol's own number if none.
+    pub threads: Option<NonZero<u16>>,
+}
+
+impl End {
+    /// This one's environment.
+    fn set(self) -> Vec<(&'static str, String)> {
+        let threads = self.threads.map(|n| ("SMOL_THREADS", n.to_string()));
+        threads.into_iter().collect()
+    }
+}
+
+impl From<Runtime> for End {
+    fn from(runtime: Runtime) -> End {
+        End {
+            runtime,
+            threads: None,
+        }
+    }
+}
+
+impl FromStr for End {
+    type Err = String;
+
+    /// `smol`, or `smol:2` for two threads.
+    fn from_str(text: &str) -> Result<End, String> {
+        let (name, threads) = match text.split_once(':') {
+            Some((name, threads)) => (name, Some(threads)),
+            None => (text, None),
+        };
+        let runtime = <Runtime as ValueEnum>::from_str(name, false).map_err(|_| {
+            let names: Vec<_> = Runtime::ALL.iter().map(|r| r.name()).collect();
+            let names = names.join(", ");
+            format!("there is no runtime `{name}`; there are {names}, and CLIENT/SERVER")
+        })?;
+        let threads = match threads {
+            None => None,
+            Some(number) if runtime == Runtime::Smol => Some(
+                number
+                    .parse()
+                    .map_err(|_| format!("`{number}` is no number of threads"))?,
+            ),
+            Some(_) => return Err(format!("{name} has no number of threads")),
+        };
+        Ok(End { runtime, threads })
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.runtime.name())?;
+        match self.threads {
+            Some(threads) => write!(f, ":{threads}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl FromStr for System {
     type Err = String;
 
-    /// `smol`, `smol/blocking` (client, then server), or `relay` for the noise.
+    /// `smol`, `smol:2/blocking` (client, then server), or `relay` for the noise.
     fn from_str(text: &str) -> Result<System, String> {
         if text == "relay" {
             return Ok(System::RelayAgain);
         }
-        let runtime = |name| {
-            <Runtime as ValueEnum>::from_str(name, false).map_err(|_| {
-                let names: Vec<_> = Runtime::ALL.iter().map(|r| r.name()).collect();
-                let names = names.join(", ");
-                format!("there is no runtime `{name}`; there are {names}, and CLIENT/SERVER")
-            })
-        };
         let (client, server) = text.split_once('/').unwrap_or((text, text));
         Ok(System::Posthole {
-            client: runtime(client)?,
-            server: runtime(server)?,
+            client: client.parse()?,
+            server: server.parse()?,
         })
     }
 }
@@ -61,10 +118,8 @@ impl fmt::Display for System {
         match self {
             System::Relay => f.pad("relay"),
             System::RelayAgain => f.pad("relay again"),
-            System::Posthole { client, server } if client == server => f.pad(client.name()),
-            System::Posthole { client, server } => {
-                f.pad(&format!("{}/{}", client.name(), server.name()))
-            }
+            System::Posthole { client, server } if client == server => f.pad(&client.to_string()),
+            System::Posthole { client, server } => f.pad(&format!("{client}/{server}")),
         }
     }
 }
@@ -130,7 +185,7 @@ impl Site {
             System::Posthole { client, server } => {
                 let (server, addr) = self.serve(server, far)?;
                 let (delay, addr) = self.delayed(addr)?;
-                let client = self.crew.start(&[
+                let arguments = [
                     "connect",
                     &format!("http://{addr}/"),
                     "-L",
@@ -138,10 +193,11 @@ impl Site {
                     "--proxy",
                     "none",
                     "--runtime",
-                    client.name(),
+                    client.runtime.name(),
                     "--with-parent",
                     "--quiet",
-                ])?;
+                ];
+                let client = self.crew.start(&arguments, client.set())?;
                 let entry = address(&client.says("forwarding ")?)?;
                 Ok(Tunnel {
                     entry,
@@ -156,19 +212,20 @@ impl Site {
     /// Starts a server, and a client that has opened the first of `count` sessions.
     pub(super) fn holding(
         &self,
-        (client, server): (Runtime, Runtime),
+        (client, server): (End, End),
         count: usize,
     ) -> Result<Holding, Failed> {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let (server, addr) = self.serve(server, nowhere)?;
         let (delay, addr) = self.delayed(addr)?;
-        let holder = self.crew.start(&[
+        let arguments = [
             "bench-part",
             "sessions",
             &format!("http://{addr}/"),
             &count.to_string(),
-            client.name(),
-        ])?;
+            client.runtime.name(),
+        ];
+        let holder = self.crew.start(&arguments, client.set())?;
         holder.says("opened ")?;
         Ok(Holding {
             server,
@@ -177,10 +234,10 @@ impl Site {
         })
     }
 
-    fn serve(&self, runtime: Runtime, allow: SocketAddr) -> Result<(Member, SocketAddr), Failed> {
+    fn serve(&self, end: End, allow: SocketAddr) -> Result<(Member, SocketAddr), Failed> {
         // Beside those of the test there are those that try whether it is ready.
         let most = (self.most + 100).to_string();
-        let server = self.crew.start(&[
+        let arguments = [
             "serve",
             "--listen",
             "127.0.0.1:0",
@@ -191,10 +248,11 @@ impl Site {
             "--max-sessions",
             &most,
             "--runtime",
-            runtime.name(),
+            end.runtime.name(),
             "--with-parent",
             "--quiet",
-        ])?;
+        ];
+        let server = self.crew.start(&arguments, end.set())?;
         let url = server.says("listening on http://")?;
         Ok((server, address(url.trim_end_matches('/'))?))
     }
@@ -210,7 +268,7 @@ impl Site {
     }
 
     fn listening(&self, arguments: &[&str]) -> Result<(Member, SocketAddr), Failed> {
-        let member = self.crew.start(arguments)?;
+        let member = self.crew.start(arguments, vec![])?;
         let addr = address(&member.says("listening on ")?)?;
         Ok((member, addr))
     }
@@ -241,6 +299,10 @@ mod tests {
                 .unwrap_err()
                 .contains("blocking")
         );
+        let mixed = "smol:2/blocking".parse::<System>().unwrap();
+        assert_eq!(mixed.to_string(), "smol:2/blocking");
+        assert!("smol:0".parse::<System>().is_err());
+        assert!("blocking:2".parse::<System>().is_err());
         assert!("blocking/".parse::<System>().is_err());
     }
 }

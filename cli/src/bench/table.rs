@@ -31,14 +31,14 @@ impl fmt::Display for Table<'_> {
         let Table(results, about) = self;
         writeln!(
             f,
-            "{:<14} {:>13} {:>9} {:>8}   {:>13} {:>9}   {:>9}",
+            "{:<18} {:>13} {:>9} {:>8}   {:>13} {:>9}   {:>9}",
             "", "median", "of relay", "spread", "processor", "of relay", "peak"
         )?;
         for &load in results.loads() {
             writeln!(f, "{}", load.title())?;
             for system in results.systems(load) {
                 let row = row(load, &results.row(load, system));
-                writeln!(f, "  {system:<12} {}", row.trim_end())?;
+                writeln!(f, "  {system:<16} {}", row.trim_end())?;
             }
         }
         writeln!(f, "{}", legend(about))
@@ -139,12 +139,12 @@ mod tests {
             others: Some(0.25),
         };
         let text = Table(&some(), &about).to_string();
-        let expected = "                      median  of relay   spread       processor  of relay        peak
+        let expected = "                          median  of relay   spread       processor  of relay        peak
 bytes down, one connection
-  relay            2000 MB/s      1.00    ±14 %       0.50 s/GB      1.00       8 MiB
-  blocking         1000 MB/s      0.65    ±20 %       1.05 s/GB      2.10       8 MiB
+  relay                2000 MB/s      1.00    ±14 %       0.50 s/GB      1.00       8 MiB
+  blocking             1000 MB/s      0.65    ±20 %       1.05 s/GB      2.10       8 MiB
 an idle session, at the server
-  blocking          15.2 KiB         -        -               -         -           -   30.0 KiB client
+  blocking              15.2 KiB         -        -               -         -           -   30.0 KiB client
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("3 rounds of 1 s on loopback"), "{text}");

@@ -4,10 +4,9 @@ use std::thread;
 
 use super::super::far::Ask;
 use super::super::stream::block;
-use super::super::system::{Site, Tunnel};
+use super::super::system::{End, Site, Tunnel};
 use super::super::usage::{peak, resident};
 use super::{Extent, Failed, Sample, ask, at_once, ping};
-use crate::runtime::Runtime;
 
 /// How many are opened at a time.
 const AT_ONCE: u64 = 8;
@@ -40,13 +39,9 @@ pub(super) fn streams(tunnel: &Tunnel, extent: Extent) -> Result<Sample, Failed>
 }
 
 /// KiB of the server's process for each session, connections and all; beside it, of the client's.
-pub(super) fn sessions(
-    site: &Site,
-    runtimes: (Runtime, Runtime),
-    extent: Extent,
-) -> Result<Sample, Failed> {
+pub(super) fn sessions(site: &Site, ends: (End, End), extent: Extent) -> Result<Sample, Failed> {
     // One more, which is there before.
-    let mut holding = site.holding(runtimes, extent.idle + 1)?;
+    let mut holding = site.holding(ends, extent.idle + 1)?;
     let ids = [holding.holder.id, holding.server.id];
     let before = ids.map(resident);
     holding.holder.tell("go on")?;
