@@ -10,7 +10,7 @@
 //! - [`settings`]: the configurations that the tests use
 //!
 //! And for tests over real sockets as well:
-//! - [`conformance`]: what every runtime promises to applications
+//! - [`mod@conformance`]: what every runtime promises to applications
 //! - [`mod@bounded`], [`mod@pattern`]: tests that fail instead of hanging, bytes of which none can be missed
 #![forbid(unsafe_code)]
 
