@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_blocking::block;
+use posthole_runtime::block;
 use rustix::buffer::spare_capacity;
 
 /// What an idle connection holds. Pieces of at most this size are copied into memory of their own, so that they pin

@@ -26,7 +26,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod block;
 pub mod carrier;
 mod client;
 mod driver;

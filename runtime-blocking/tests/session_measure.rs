@@ -5,7 +5,8 @@
 mod session_support;
 
 use posthole_blocking::connect;
-use session_support::{Pair, bounded, pair, streams};
+use posthole_tests::bounded::bounded;
+use session_support::{Pair, pair, streams};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;

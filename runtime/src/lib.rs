@@ -1,6 +1,6 @@
 //! What every runtime of posthole needs and that is no I/O.
 //!
-//! The rules are in [`posthole_protocol`]. Sockets, the clock, locks, random bytes and whatever runs are in the runtimes:
+//! The rules are in [`posthole_protocol`]. Sockets, the clock, sessions' locks, random bytes and whatever runs are in the runtimes:
 //! `posthole-blocking` on threads, `posthole-smol` on tasks. What stands between is here once: the loop over a core, what
 //! a session keeps of its streams, a server's table of sessions, and the words that an application gets to see.
 //!
@@ -39,11 +39,13 @@
 //! ```text
 //! driver machine work wait    the loop: a core of either role, what it is told and has to say, who waits
 //! ends                        what a session keeps of its streams, and what handles do to them
+//! block                       large blocks of memory, used again while they are warm
 //! house                       a server's sessions: which one a request belongs to, which wait to be accepted
 //! options limits error stats reply path     words that runtimes share
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod block;
 mod driver;
 mod ends;
 mod error;

@@ -6,7 +6,8 @@ use crate::settings;
 use crate::tally::{answers, requests};
 use bytes::Bytes;
 use posthole_protocol::wire::{
-    Ack, AnswerPrefix, Chain, Content, Decoded, Head, Message, Params, RequestPrefix, encode,
+    Ack, AnswerPrefix, Chain, Content, Decoded, Head, Message, Params, Refusal, RequestPrefix,
+    encode, refusal,
 };
 use posthole_protocol::{
     Client, CloseReason, Config, Event, ExchangeId, Instance, Instant, RequestId, Server,
@@ -274,6 +275,19 @@ impl FakeServer {
         self.message += messages.len() as u64;
         let (exchange, _) = self.open.remove(0);
         let body = self.body_of(exchange, &messages);
+        self.client
+            .feed_response(Instant::from_micros(self.now), exchange, body)
+            .expect("it is open");
+        self.collect();
+    }
+
+    /// Refuses the oldest open request.
+    ///
+    /// # Panics
+    /// If no request is open.
+    pub fn refuse(&mut self, what: Refusal) {
+        let (exchange, _) = self.open.remove(0);
+        let body = refusal(&self.id, exchange.number(), what).into_bytes();
         self.client
             .feed_response(Instant::from_micros(self.now), exchange, body)
             .expect("it is open");

@@ -162,6 +162,6 @@ pub struct Outage {
 }
 
 /// Decides what becomes of an exchange.
-pub type Rule = Box<dyn FnMut(&ExchangeInfo) -> Fault>;
+pub type Rule = Box<dyn FnMut(&ExchangeInfo) -> Fault + Send>;
 /// Decides what becomes of an answer that its exchange's rule let pass.
-pub type AnswerRule = Box<dyn FnMut(&AnswerInfo) -> Fate>;
+pub type AnswerRule = Box<dyn FnMut(&AnswerInfo) -> Fate + Send>;

@@ -8,10 +8,16 @@
 //! - [`chaos`]: random operations under random faults
 //! - [`craft`]: peers made by hand, for what no honest machine would send
 //! - [`settings`]: the configurations that the tests use
+//!
+//! And for tests over real sockets as well:
+//! - [`conformance`]: what every runtime promises to applications
+//! - [`mod@bounded`], [`mod@pattern`]: tests that fail instead of hanging, bytes of which none can be missed
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod bounded;
 pub mod chaos;
+pub mod conformance;
 pub mod craft;
 pub mod end;
 pub mod fault;
@@ -20,6 +26,7 @@ pub mod link;
 pub mod net;
 pub mod oracle;
 pub mod pair;
+pub mod pattern;
 pub mod rng;
 pub mod settings;
 pub mod tally;

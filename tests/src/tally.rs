@@ -33,6 +33,8 @@ pub struct Way {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     ways: BTreeMap<(usize, Side), Way>,
+    /// How often a clock has jumped forward: all that was under way looked overdue then, and may have gone again.
+    pub jumps: u64,
 }
 
 impl Tally {
@@ -68,7 +70,7 @@ impl Tally {
     /// Counts a body that `from` sends.
     ///
     /// # Panics
-    /// If a message is sent more than 2 + (lost exchanges that carried it) times (L5).
+    /// If a message is sent more than 2 + (lost exchanges that carried it) times (L5); each jump of a clock excuses one.
     pub(crate) fn sent(&mut self, client: usize, from: Side, size: usize, numbers: &[Range<u64>]) {
         let way = self.ways.entry((client, from)).or_default();
         way.bodies += 1;
@@ -77,10 +79,11 @@ impl Tally {
             let copies = way.messages.entry(number).or_default();
             copies.sent += 1;
             assert!(
-                copies.sent <= 2 + copies.lost,
-                "L5: client {client}, from {from:?}: message {number} goes for the {}th time, {} were lost",
+                copies.sent <= 2 + copies.lost + self.jumps,
+                "L5: client {client}, from {from:?}: message {number} goes for the {}th time, {} were lost, {} jumps",
                 copies.sent,
                 copies.lost,
+                self.jumps,
             );
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use posthole_protocol::SessionId;
 use posthole_protocol::wire::{
-    Ack, AnswerPrefix, Bundle, Content, Messages, RequestPrefix, decode,
+    Ack, AnswerPrefix, Bundle, Content, Messages, Prefix, RequestPrefix, decode,
 };
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -48,77 +48,64 @@ impl Trace {
 
 /// What a request's body says.
 pub fn request(id: &SessionId, body: &Bytes) -> String {
-    let mut rest = body.clone();
-    let mut out = format!("{} B", body.len());
-    while let Some(bundle) = decode::<RequestPrefix>(&mut rest, id, None) {
-        match bundle {
-            Ok(Bundle::Session(b)) => {
-                let p = &b.prefix;
-                let _ = write!(out, " | b{} {}", b.bundle, ack(&p.ack));
-                if p.opening.is_some() {
-                    out.push_str(" opening");
-                }
-                if p.echo.is_some() {
-                    out.push_str(" echo");
-                }
-                let _ = write!(
-                    out,
-                    " credit {} open {:?} hold {} wait {}",
-                    p.credit, p.open, p.hold, p.wait
-                );
-                let _ = write!(out, " max {} timer {}", p.answer_max, p.timer / 1000);
-                facts(&mut out, p.unread, p.backlog);
-                messages(&mut out, b.messages);
-            }
-            Ok(Bundle::Refusal(r)) => {
-                let _ = write!(out, " | {r:?}");
-            }
-            Err(e) => {
-                let _ = write!(out, " | unreadable: {e:?}");
-            }
-        }
-    }
-    out
+    bundles::<RequestPrefix>(id, None, body, |out, p| {
+        let _ = write!(out, " {}", ack(&p.ack));
+        flag(out, p.opening.is_some(), " opening");
+        flag(out, p.echo.is_some(), " echo");
+        let _ = write!(
+            out,
+            " credit {} open {:?} hold {} wait {}",
+            p.credit, p.open, p.hold, p.wait
+        );
+        let _ = write!(out, " max {} timer {}", p.answer_max, p.timer / 1000);
+        facts(out, p.unread, p.backlog);
+    })
 }
 
 /// What an answer's body says.
 pub fn answer(id: &SessionId, exchange: u64, body: &Bytes) -> String {
+    bundles::<AnswerPrefix>(id, Some(exchange), body, |out, p| {
+        let _ = write!(out, " {}", ack(&p.ack));
+        flag(out, p.opening.is_some(), " opening");
+        flag(out, p.nonce.is_some(), " nonce");
+        let _ = write!(
+            out,
+            " credit {} held {:?} newest {}",
+            p.credit, p.held, p.newest
+        );
+        let _ = write!(out, " for {}", p.held_for / 1000);
+        flag(out, !p.read, " NOT READ");
+        facts(out, p.unread, p.backlog);
+    })
+}
+
+fn bundles<P: Prefix>(
+    id: &SessionId,
+    exchange: Option<u64>,
+    body: &Bytes,
+    prefix: impl Fn(&mut String, &P),
+) -> String {
     let mut rest = body.clone();
     let mut out = format!("{} B", body.len());
-    while let Some(bundle) = decode::<AnswerPrefix>(&mut rest, id, Some(exchange)) {
-        match bundle {
+    while let Some(bundle) = decode::<P>(&mut rest, id, exchange) {
+        let _ = match bundle {
             Ok(Bundle::Session(b)) => {
-                let p = &b.prefix;
-                let _ = write!(out, " | b{} {}", b.bundle, ack(&p.ack));
-                if p.opening.is_some() {
-                    out.push_str(" opening");
-                }
-                if p.nonce.is_some() {
-                    out.push_str(" nonce");
-                }
-                let _ = write!(
-                    out,
-                    " credit {} held {:?} newest {}",
-                    p.credit, p.held, p.newest
-                );
-                let _ = write!(
-                    out,
-                    " for {}{}",
-                    p.held_for / 1000,
-                    if p.read { "" } else { " NOT READ" }
-                );
-                facts(&mut out, p.unread, p.backlog);
+                let _ = write!(out, " | b{}", b.bundle);
+                prefix(&mut out, &b.prefix);
                 messages(&mut out, b.messages);
+                Ok(())
             }
-            Ok(Bundle::Refusal(r)) => {
-                let _ = write!(out, " | {r:?}");
-            }
-            Err(e) => {
-                let _ = write!(out, " | unreadable: {e:?}");
-            }
-        }
+            Ok(Bundle::Refusal(r)) => write!(out, " | {r:?}"),
+            Err(e) => write!(out, " | unreadable: {e:?}"),
+        };
     }
     out
+}
+
+fn flag(out: &mut String, is: bool, says: &str) {
+    if is {
+        out.push_str(says);
+    }
 }
 
 fn facts(out: &mut String, unread: u64, backlog: u64) {

@@ -249,14 +249,7 @@ fn unfinished_streams_break_at_close() {
     pair.run_for(SEC);
     close(&mut pair, Side::Client);
     ends(&mut pair);
-    let reader = pair
-        .server()
-        .unwrap()
-        .talkers
-        .values()
-        .next()
-        .unwrap()
-        .clone();
+    let reader = pair.server_talker();
     assert!(
         reader.read_error.is_some(),
         "a stream that was not finished has no clean end"

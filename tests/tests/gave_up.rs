@@ -86,14 +86,7 @@ fn giving_up_is_no_end() {
     pair.run_for(900 * SEC);
     assert!(pair.talker().read_error.is_some() && pair.talker().write_error.is_some());
     assert!(pair.ledger.flows().all(|(_, flow)| !flow.ended));
-    let server = pair
-        .server()
-        .unwrap()
-        .talkers
-        .values()
-        .next()
-        .unwrap()
-        .clone();
+    let server = pair.server_talker();
     assert!(server.read_error.is_some());
 }
 

@@ -2,20 +2,25 @@
 #![allow(clippy::unwrap_used)] // A test fails by it.
 
 mod real;
-mod traffic;
+mod runtimes;
 
+use posthole_tests::conformance::pair::{Pair, listener};
+use posthole_tests::conformance::runtime::{Dial, Listener};
+use posthole_tests::conformance::talk::everything;
+use posthole_tests::conformance::world::World;
 use real::tinyproxy;
-use traffic::{bounded, everything, listener, pair};
 
-#[test]
-fn all_that_an_application_does() {
-    bounded(|| {
-        let Some(tinyproxy) = tinyproxy::start() else {
-            return;
-        };
-        let (listener, addr) = listener();
-        let pair = pair(listener, addr, Some(&tinyproxy.url()));
-        everything(&pair);
-        pair.close();
-    });
+runtimes::tests_for_each_pair! {
+    all_that_an_application_does,
+}
+
+fn all_that_an_application_does<W: World>() {
+    let Some(tinyproxy) = tinyproxy::start() else {
+        return;
+    };
+    let listener = listener::<W>();
+    let addr = listener.addr();
+    let pair = Pair::<W>::at(listener, addr, Dial::through(tinyproxy.url()));
+    everything(&pair);
+    pair.close();
 }

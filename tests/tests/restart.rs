@@ -1,8 +1,8 @@
 //! Servers that forget: restarts, wrong servers behind a balancer, other versions (A13, §7.4, §3.7).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::wire::{Refusal, refusal};
-use posthole_protocol::{CloseReason, Instance, Instant};
+use posthole_protocol::wire::Refusal;
+use posthole_protocol::{CloseReason, Instance};
 use posthole_tests::app::Script;
 use posthole_tests::craft::FakeServer;
 use posthole_tests::fault::Fault;
@@ -82,12 +82,7 @@ fn affinity_is_broken() {
 #[test]
 fn other_versions() {
     let mut fake = FakeServer::unanswered(settings::tuned());
-    let (exchange, _) = fake.open.remove(0);
-    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(2, 3)).into_bytes();
-    fake.client
-        .feed_response(Instant::from_micros(fake.now), exchange, body)
-        .unwrap();
-    fake.collect();
+    fake.refuse(Refusal::Version(2, 3));
     assert_eq!(
         fake.closed,
         Some(CloseReason::Version {
@@ -102,12 +97,7 @@ fn other_versions() {
 fn versions_change_no_live_session() {
     let mut fake = FakeServer::connected(settings::tuned());
     fake.run_for(SEC);
-    let (exchange, _) = fake.open.remove(0);
-    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(2, 3)).into_bytes();
-    fake.client
-        .feed_response(Instant::from_micros(fake.now), exchange, body)
-        .unwrap();
-    fake.collect();
+    fake.refuse(Refusal::Version(2, 3));
     assert_eq!(fake.closed, None);
 }
 
@@ -129,12 +119,7 @@ fn server_names_its_versions() {
 #[test]
 fn busy_is_tried_again() {
     let mut fake = FakeServer::unanswered(settings::tuned());
-    let (exchange, _) = fake.open.remove(0);
-    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Busy(5_000)).into_bytes();
-    fake.client
-        .feed_response(Instant::from_micros(fake.now), exchange, body)
-        .unwrap();
-    fake.collect();
+    fake.refuse(Refusal::Busy(5_000));
     assert_eq!(fake.closed, None);
     assert_eq!(
         fake.run_for(4_900 * MS),
@@ -152,17 +137,7 @@ fn gone_by_another_instance_needs_three_seconds() {
     let began = fake.now;
     while fake.closed.is_none() {
         while !fake.open.is_empty() && fake.closed.is_none() {
-            let (exchange, _) = fake.open.remove(0);
-            let body = refusal(
-                &fake.client.id(),
-                exchange.number(),
-                Refusal::Gone(Instance(2)),
-            )
-            .into_bytes();
-            fake.client
-                .feed_response(Instant::from_micros(fake.now), exchange, body)
-                .unwrap();
-            fake.collect();
+            fake.refuse(Refusal::Gone(Instance(2)));
             told += 1;
         }
         fake.run_for(50 * MS);
@@ -182,17 +157,7 @@ fn gone_by_another_instance_needs_three_seconds() {
 fn gone_by_the_own_instance_is_believed() {
     let mut fake = FakeServer::connected(settings::tuned());
     fake.run_for(SEC);
-    let (exchange, _) = fake.open.remove(0);
-    let body = refusal(
-        &fake.client.id(),
-        exchange.number(),
-        Refusal::Gone(Instance(1)),
-    )
-    .into_bytes();
-    fake.client
-        .feed_response(Instant::from_micros(fake.now), exchange, body)
-        .unwrap();
-    fake.collect();
+    fake.refuse(Refusal::Gone(Instance(1)));
     assert_eq!(fake.closed, Some(CloseReason::Gone));
 }
 
@@ -200,13 +165,8 @@ fn gone_by_the_own_instance_is_believed() {
 #[test]
 fn refusal_of_the_version_that_is_spoken() {
     let mut fake = FakeServer::unanswered(settings::tuned());
-    let (exchange, _) = fake.open.remove(0);
     let before = fake.requests;
-    let body = refusal(&fake.client.id(), exchange.number(), Refusal::Version(1, 1)).into_bytes();
-    fake.client
-        .feed_response(Instant::from_micros(fake.now), exchange, body)
-        .unwrap();
-    fake.collect();
+    fake.refuse(Refusal::Version(1, 1));
     assert_eq!(fake.closed, None);
     fake.run_for(5 * SEC);
     assert!(fake.requests > before, "it is not tried again");

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::Turn;
 use super::*;
 use crate::error::ResetCode;
 use crate::event::Event;

@@ -6,9 +6,9 @@ use super::Limits;
 use super::budget::Lease;
 use super::reader::{Fault, Inlet};
 use super::reply::Refusal;
-use crate::block;
 use bytes::Bytes;
 use chunks::Chunks;
+use posthole_runtime::block;
 use std::time::Instant;
 
 /// Reads a body of `length` bytes that begins with `came`.

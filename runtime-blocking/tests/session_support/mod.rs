@@ -1,33 +1,9 @@
-//! A client and a server on loopback, and bounds for tests that would hang.
+//! A client and a server on loopback.
 #![allow(dead_code, unreachable_pub)]
 
 use posthole_blocking::carrier::ProxyChoice;
 use posthole_blocking::{ListenOptions, Listener, Options, Session, Stream, connect};
 use std::io::{Read, Write};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
-
-/// How long any test may take: far more than it needs.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Runs a test that fails instead of hanging.
-pub fn bounded(test: impl FnOnce() + Send + 'static) {
-    let (done, ended) = channel();
-    let runs = thread::spawn(move || {
-        test();
-        let _ = done.send(());
-    });
-    match ended.recv_timeout(LIMIT) {
-        Err(RecvTimeoutError::Timeout) => panic!("still not done after {LIMIT:?}"),
-        // A sender that was dropped is a test that panicked.
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-            if let Err(panic) = runs.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-}
 
 pub fn options() -> Options {
     Options::new().proxy(ProxyChoice::None)
@@ -68,26 +44,4 @@ pub fn streams(pair: &Pair) -> (Stream, Stream) {
     far.read_exact(&mut first).unwrap();
     assert_eq!(first, *b"!");
     (near, far)
-}
-
-/// Bytes that are different everywhere, so that a piece at a wrong place is seen.
-pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
-    let mut x = seed | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        x = x
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        bytes.extend_from_slice(&(x >> 11).to_le_bytes()[..6]);
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// Compares without printing megabytes.
-pub fn assert_same(got: &[u8], wanted: &[u8]) {
-    assert_eq!(got.len(), wanted.len(), "lengths");
-    if let Some(at) = got.iter().zip(wanted).position(|(a, b)| a != b) {
-        panic!("different from byte {at} on");
-    }
 }

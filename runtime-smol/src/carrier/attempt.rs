@@ -15,6 +15,7 @@ use hyper::client::conn::http1::{Builder, Connection};
 use posthole_protocol::http::policy::{FIRST_PIECE, LARGEST_ANSWER, LARGEST_HEAD, is_kept_open};
 use posthole_protocol::http::{Trouble, Verdict, Way, verdict};
 use posthole_protocol::wire::Chain;
+use posthole_runtime::block;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -95,7 +96,7 @@ async fn read_bare(
     too_long: impl FnOnce() -> Broken,
 ) -> Result<(Bytes, Option<Line>), Broken> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut answer = Vec::with_capacity(length.min(LARGEST_ANSWER));
+    let mut answer = block::take(length.min(LARGEST_ANSWER));
     let mut line = driven.take_back(body, &mut answer);
     if answer.is_empty() && length > 0 {
         read_more(&mut line, &mut answer).await?;
@@ -109,7 +110,7 @@ async fn read_bare(
     }
     let is_clean = answer.len() == length;
     answer.truncate(length);
-    Ok((answer.into(), Some(line).filter(|_| is_clean)))
+    Ok((block::freeze(answer), Some(line).filter(|_| is_clean)))
 }
 
 async fn read_more(line: &mut Line, answer: &mut Vec<u8>) -> io::Result<()> {

@@ -40,6 +40,8 @@ struct State {
     end: Side,
     /// hyper's buffer has grown, and nothing is in it.
     swollen: bool,
+    /// The size of the last body that came whole.
+    proven: usize,
     stop: Option<Stop>,
     task: Option<Waker>,
 }
@@ -115,6 +117,7 @@ impl Conn {
                 withheld: false,
                 end: Side::Open,
                 swollen: false,
+                proven: 0,
                 stop: None,
                 task: None,
             }),
@@ -183,12 +186,18 @@ impl Conn {
         self.lock().enter(Phase::Body);
     }
 
-    /// A body is whole: from now on a reply is owed.
+    /// The size of the last body that came whole: as much may be allocated for the next before any of it is here.
+    pub(super) fn proven(&self) -> usize {
+        self.lock().proven
+    }
+
+    /// A body of so many bytes is whole: from now on a reply is owed.
     ///
     /// # Errors
     /// If something followed it. hyper reads on when a body has ended, unless it has more already.
-    pub(super) fn hold(&self) -> Result<(), Refusal> {
+    pub(super) fn hold(&self, len: usize) -> Result<(), Refusal> {
         let mut state = self.lock();
+        state.proven = len;
         if !state.drained {
             return Err(Refusal::PIPELINED);
         }

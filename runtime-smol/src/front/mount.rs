@@ -146,11 +146,14 @@ impl<S: Service> Hall<S> {
         let hall = Arc::clone(self);
         Box::pin(async move {
             let whole = match taken {
-                Ok(framing) => request_body::read(body, framing, &hall.limits, &hall.budget).await,
+                Ok(framing) => {
+                    let proven = conn.as_ref().map_or(0, |conn| conn.proven());
+                    request_body::read(body, framing, proven, &hall.limits, &hall.budget).await
+                }
                 Err(refusal) => Err(refusal.into()),
             };
             let begun = whole.and_then(|body| {
-                conn.as_ref().map_or(Ok(()), |conn| conn.hold())?;
+                conn.as_ref().map_or(Ok(()), |conn| conn.hold(body.len()))?;
                 Ok(hall.service.begin(body))
             });
             match begun {

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use http_body::Body;
 use posthole_protocol::http::Refusal;
 use posthole_protocol::http::request::Framing;
+use posthole_runtime::block;
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -29,10 +30,11 @@ impl From<Refusal> for Fault {
     }
 }
 
-/// Reads a body whole.
+/// Reads a body whole. As much as its connection has `proven` to send is allocated on a claim alone.
 pub(super) async fn read<B>(
     body: B,
     framing: Framing,
+    proven: usize,
     limits: &Limits,
     budget: &Budget,
 ) -> Result<Bytes, Fault>
@@ -48,7 +50,7 @@ where
         },
     };
     let mut body = pin!(body);
-    let mut whole = Whole::new(length, limits.body, budget.lease());
+    let mut whole = Whole::new(length, limits.body, proven, budget.lease());
     let begun = Instant::now();
     // Made when something is waited for: most bodies are here with their heads.
     let mut alarm = None;
@@ -124,6 +126,7 @@ struct Whole<'a> {
     bytes: Vec<u8>,
     length: Option<usize>,
     most: usize,
+    first: usize,
     lease: Lease<'a>,
 }
 
@@ -131,11 +134,12 @@ struct Whole<'a> {
 const FIRST: usize = 64 * 1024;
 
 impl<'a> Whole<'a> {
-    fn new(length: Option<usize>, most: usize, lease: Lease<'a>) -> Whole<'a> {
+    fn new(length: Option<usize>, most: usize, proven: usize, lease: Lease<'a>) -> Whole<'a> {
         Whole {
             bytes: Vec::new(),
             length,
             most: length.unwrap_or(most),
+            first: proven.saturating_mul(2).max(FIRST),
             lease,
         }
     }
@@ -148,11 +152,15 @@ impl<'a> Whole<'a> {
             .ok_or(Refusal::TOO_LARGE)?;
         if needed > self.bytes.capacity() {
             let wanted = self.length.unwrap_or(needed.max(len * 2));
-            let room = wanted.min((len * 4).max(FIRST)).max(needed);
+            let room = wanted.min((len * 4).max(self.first)).max(needed);
             if !self.lease.raise_to(room) {
                 return Err(Refusal::TOO_MANY_BODIES.into());
             }
-            self.bytes.reserve_exact(room - len);
+            if len == 0 {
+                self.bytes = block::take(room);
+            } else {
+                self.bytes.reserve_exact(room - len);
+            }
         }
         self.bytes.extend_from_slice(data);
         Ok(())
@@ -162,7 +170,9 @@ impl<'a> Whole<'a> {
         if self.length.is_some_and(|length| length != self.bytes.len()) {
             return Err(Refusal::CUT.into());
         }
-        self.bytes.shrink_to_fit();
-        Ok(Bytes::from(self.bytes))
+        if self.length.is_none() {
+            self.bytes.shrink_to_fit();
+        }
+        Ok(block::freeze(self.bytes))
     }
 }

@@ -133,6 +133,14 @@ impl Pair {
             .expect("the test plays a script before it asks")
     }
 
+    /// The only talker of its session at the first server.
+    pub fn server_talker(&self) -> &Talker {
+        let session = self.hosts[0].session_of(0);
+        let end = session.map(|session| &self.hosts[0].sessions[session]);
+        end.and_then(|end| end.talkers.values().next())
+            .expect("the test lets the server accept before it asks")
+    }
+
     /// The key of a flow of the first client's session.
     pub fn key(&self, stream: StreamId, from: Side) -> FlowKey {
         FlowKey {

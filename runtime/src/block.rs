@@ -5,6 +5,11 @@
 //! be faulted in anew, page by page: with glibc's that was a fifth of the processor time of a bulk transfer. So freed
 //! blocks wait here, the warmest on top; few enough that an idle process hardly notices.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the pool belongs to no session, and nobody waits in it"
+)]
+
 use bytes::Bytes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

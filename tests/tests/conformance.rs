@@ -1,0 +1,25 @@
+//! The conformance suite: what every runtime promises, for each pair of client and server.
+//!
+//! `cargo test -p posthole-tests --test conformance blocking_blocking::` plays one pair, and
+//! `cargo test -p posthole-tests --test conformance half_close_passes_through` one case for all of them.
+#![allow(clippy::unwrap_used)] // A test fails by it.
+
+mod runtimes;
+
+macro_rules! suite {
+    ($world:ty) => {
+        posthole_tests::conformance!(sockets $world);
+    };
+}
+
+runtimes::each_pair!(suite);
+
+/// Both sides on tasks whose futures are given up wherever they wait, and begun again.
+mod fickle_fickle {
+    use crate::runtimes::{Fickle, Loopback, Smol};
+    posthole_tests::conformance!(sockets Loopback<Smol<Fickle>, Smol<Fickle>>);
+}
+
+mod memory {
+    posthole_tests::conformance!(memory posthole_tests::conformance::memory::Memory);
+}
