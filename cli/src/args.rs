@@ -115,6 +115,9 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
     /// What it runs on
+    ///
+    /// The environment's SMOL_THREADS says how many threads run smol's tasks; without it, one does, which is quickest
+    /// for a few connections.
     #[arg(long, value_enum, default_value_t)]
     pub runtime: Runtime,
 
@@ -180,6 +183,9 @@ pub struct Connect {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
     /// What it runs on
+    ///
+    /// The environment's SMOL_THREADS says how many threads run smol's tasks; without it, one does, which is quickest
+    /// for a few connections.
     #[arg(long, value_enum, default_value_t)]
     pub runtime: Runtime,
 
@@ -273,7 +279,7 @@ pub struct Bench {
     #[arg(long, value_name = "RUNTIME,…", value_delimiter = ',')]
     pub runtimes: Vec<System>,
 
-    /// How many connections or sessions rest in the tests of memory
+    /// How many connections (at most 2000) or sessions rest in the tests of memory
     #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = parse_idle)]
     pub idle: usize,
 

@@ -1,5 +1,5 @@
 //! `posthole connect … -L …`: local ports that lead to destinations at the server's side. What is decided and said on
-//! the way, and nothing of how it is waited for, which [`threads`] and [`tasks`] do in their own way.
+//! the way, and nothing of how it is waited for, which `threads` and `tasks` do in their own way.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

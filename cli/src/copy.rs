@@ -1,6 +1,6 @@
 //! Joining a TCP connection and a stream, so that each end sees of the other what it would see of a TCP peer. Here is
-//! what does not depend on how the bytes are waited for; `join` is in [`threads`](crate::threads) and in
-//! [`tasks`](crate::tasks).
+//! what does not depend on how the bytes are waited for; `join` is in `threads` and in
+//! `tasks`.
 //!
 //! ```text
 //!   socket ──read──▶ Intake ──write_bytes──▶ stream      (up)

@@ -8,7 +8,7 @@ pub enum Runtime {
     /// Threads, two for every connection
     #[default]
     Blocking,
-    /// Tasks on smol, on as many threads as SMOL_THREADS says
+    /// Tasks on smol, no thread for any of them
     Smol,
 }
 

@@ -1,5 +1,5 @@
 //! `posthole serve`: connects the streams of its clients to the destinations that are allowed. What is decided and said
-//! on the way, and nothing of how bytes and connections are waited for, which [`threads`] and [`tasks`] do in their own
+//! on the way, and nothing of how bytes and connections are waited for, which `threads` and `tasks` do in their own
 //! way.
 
 use std::net::SocketAddr;

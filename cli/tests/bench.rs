@@ -25,6 +25,7 @@ fn every_test_comes_to_a_figure_and_a_line() {
         "an idle session",
         "relay",
         "blocking",
+        "smol",
         "Every byte was checked",
     ] {
         assert!(stdout.contains(part), "no {part} in\n{stdout}");

@@ -9,6 +9,8 @@ use rustix::process::Signal;
 use support::{Destination, On, dial, free_addr, ping, read_to_reset, run};
 
 on_each_runtime! {
+    what_makes_no_sense_to_the_runtime_is_one_line_and_exits_with_2
+    what_does_not_work_is_one_line_and_exits_with_1
     a_url_that_makes_no_sense_ends_a_forwarding_client_too
     standard_input_and_output_are_a_connection
     standard_output_ends_when_the_destination_has_ended_though_input_goes_on
@@ -18,6 +20,7 @@ on_each_runtime! {
     an_interrupt_lets_connections_finish
     what_does_not_finish_in_time_is_cut_off_and_sees_a_reset
     a_second_interrupt_exits_at_once_and_even_then_nothing_looks_whole
+    a_demo_under_faults_ends_with_equal_hashes
 }
 
 #[test]
@@ -126,17 +129,6 @@ fn a_mistake_is_one_line_and_exits_with_2() {
     );
     fails("demo --size 12parsecs", 2, "not a unit of size");
     fails("demo --faults 120", 2, "between 0 and 100");
-    fails("connect gopher://127.0.0.1:1/ --stdio host:22", 2, "gopher");
-    fails(
-        "connect http://127.0.0.1:1/ --proxy socks5://x:1 --stdio host:22",
-        2,
-        "socks5",
-    );
-    fails(
-        "connect https://127.0.0.1:1/ --ca /nowhere.pem --stdio host:22",
-        2,
-        "/nowhere.pem",
-    );
 }
 
 #[test]
@@ -144,22 +136,41 @@ fn a_server_without_allow_refuses_to_start_and_says_why() {
     fails("serve", 2, "--allow HOST:PORT");
 }
 
-#[test]
-fn what_does_not_work_is_one_line_and_exits_with_1() {
+fn what_makes_no_sense_to_the_runtime_is_one_line_and_exits_with_2(on: On) {
+    let fails_on = |line: &str, part| fails(&format!("{line} --runtime {}", on.client), 2, part);
+    fails_on("connect gopher://127.0.0.1:1/ --stdio host:22", "gopher");
+    fails_on(
+        "connect http://127.0.0.1:1/ --proxy socks5://x:1 --stdio host:22",
+        "socks5",
+    );
+    fails_on(
+        "connect https://127.0.0.1:1/ --ca /nowhere.pem --stdio host:22",
+        "/nowhere.pem",
+    );
+}
+
+fn what_does_not_work_is_one_line_and_exits_with_1(on: On) {
+    let runtime = on.client;
     let taken = Destination::new();
     fails(
-        &format!("serve --allow a:1 --listen {}", taken.addr),
-        1,
-        "can't listen on",
-    );
-    fails(
-        &format!("connect http://127.0.0.1:1/ -L {}:a:1", taken.addr),
+        &format!(
+            "serve --allow a:1 --listen {} --runtime {runtime}",
+            taken.addr
+        ),
         1,
         "can't listen on",
     );
     fails(
         &format!(
-            "connect http://{}/ --stdio a:1 --connect-timeout 300ms -q",
+            "connect http://127.0.0.1:1/ -L {}:a:1 --runtime {runtime}",
+            taken.addr
+        ),
+        1,
+        "can't listen on",
+    );
+    fails(
+        &format!(
+            "connect http://{}/ --stdio a:1 --connect-timeout 300ms -q --runtime {runtime}",
             free_addr()
         ),
         1,
@@ -329,9 +340,9 @@ fn a_second_interrupt_exits_at_once_and_even_then_nothing_looks_whole(on: On) {
     read_to_reset(&app);
 }
 
-#[test]
-fn a_demo_under_faults_ends_with_equal_hashes() {
-    let (code, stdout, stderr) = run("demo --size 1MiB --faults 20 --seed 7");
+fn a_demo_under_faults_ends_with_equal_hashes(on: On) {
+    let line = "demo --size 1MiB --faults 20 --seed 7 --runtime";
+    let (code, stdout, stderr) = run(&format!("{line} {}", on.server));
     assert_eq!(code, Some(0), "{stderr:#?}");
     for part in [
         "SHA-256 equal",

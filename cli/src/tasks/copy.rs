@@ -14,6 +14,9 @@ use crate::copy::{Broken, Carried, PIECE, at_socket, at_stream, check_end, end_w
 use crate::intake::Intake;
 use crate::refusal::Refusal;
 
+/// Bytes that one way may move before other tasks have their turn: some 50 µs.
+const TURN: usize = 128 * 1024;
+
 /// What the copier needs of the far side.
 pub(crate) trait Far: Sync {
     /// The next bytes, at most `max`; empty at the end.
@@ -70,6 +73,7 @@ struct Joint<'a, F> {
 impl<F: Far> Joint<'_, F> {
     async fn up(&self) -> Result<u64, Broken> {
         let mut intake = Intake::new();
+        let mut turn = Turn::default();
         let mut carried = 0;
         loop {
             let bytes = self.read(&mut intake).await.map_err(at_socket)?;
@@ -79,13 +83,15 @@ impl<F: Far> Joint<'_, F> {
                 self.stream.finish().map_err(at_stream)?;
                 return Ok(carried);
             }
-            carried += bytes.len() as u64;
+            let length = bytes.len();
+            carried += length as u64;
             self.stream.write_bytes(bytes).await.map_err(at_stream)?;
-            give_way(carried).await;
+            turn.moved(length).await;
         }
     }
 
     async fn down(&self) -> Result<u64, Broken> {
+        let mut turn = Turn::default();
         let mut carried = 0;
         loop {
             let bytes = self.stream.read_bytes(PIECE).await.map_err(at_stream)?;
@@ -97,7 +103,7 @@ impl<F: Far> Joint<'_, F> {
             }
             carried += bytes.len() as u64;
             self.write_all(&bytes).await.map_err(at_socket)?;
-            give_way(carried).await;
+            turn.moved(bytes.len()).await;
         }
     }
 
@@ -129,7 +135,17 @@ impl<F: Far> Joint<'_, F> {
     }
 }
 
-/// Lets other tasks run: one whose socket and stream are always ready would keep its thread for itself.
-async fn give_way(_carried: u64) {
-    future::yield_now().await;
+/// What one way has moved since other tasks had their turn. A way whose socket and stream are always ready would keep its
+/// thread for itself.
+#[derive(Default)]
+struct Turn(usize);
+
+impl Turn {
+    async fn moved(&mut self, bytes: usize) {
+        self.0 += bytes;
+        if self.0 >= TURN {
+            self.0 = 0;
+            future::yield_now().await;
+        }
+    }
 }

@@ -10,15 +10,18 @@ use super::{Extent, Failed, Sample, ask, at_once, ping};
 
 /// How many are opened at a time.
 const AT_ONCE: u64 = 8;
+/// The most connections: they share a session, which has room for 2048 streams.
+const MOST: usize = 2000;
 /// Said there and back on each, so that none is only half there.
 const SIZE: usize = 64;
 
 /// KiB of both ends' processes for each connection.
 pub(super) fn streams(tunnel: &Tunnel, extent: Extent) -> Result<Sample, Failed> {
+    let count = extent.idle.min(MOST);
     let before = tunnel.ids().map(resident);
     let entry = tunnel.entry;
     let open = at_once(AT_ONCE, |first| {
-        let share = (first..extent.idle as u64).step_by(AT_ONCE as usize);
+        let share = (first..count as u64).step_by(AT_ONCE as usize);
         let open = |number: u64| {
             let sent = &block(extent.seed.wrapping_add(number), 0)[..SIZE];
             let connection = ask(entry, Ask::Echo, sent)?;
@@ -30,7 +33,7 @@ pub(super) fn streams(tunnel: &Tunnel, extent: Extent) -> Result<Sample, Failed>
     thread::sleep(extent.rest);
     let after = tunnel.ids().map(resident);
     drop(open);
-    let [client, server] = [0, 1].map(|i| each(before[i], after[i], extent.idle));
+    let [client, server] = [0, 1].map(|i| each(before[i], after[i], count));
     Ok(Sample {
         figure: client.zip(server).map(|(client, server)| client + server),
         also: vec![("KiB client", client), ("KiB server", server)],
