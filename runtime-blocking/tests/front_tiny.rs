@@ -4,9 +4,10 @@
 
 mod front_common;
 
-use front_common::{Dummy, LONG, Mode, Seen, connect_to, post, read_reply, status};
+use front_common::{
+    Dummy, LONG, Limits, Mode, OwnFront, Seen, connect_to, post, read_reply, status,
+};
 use posthole_blocking::front::tiny::TinyFront;
-use posthole_blocking::front::{Limits, OwnFront};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

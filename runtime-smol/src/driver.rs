@@ -6,8 +6,9 @@
 //! nor while anybody is woken.
 
 use crate::carrier::Trouble;
-use crate::handler::{Home, Responder};
+use crate::handler::Home;
 use crate::lanes::{Lanes, Slot};
+use crate::pending::Responder;
 use crate::spawn::Spawner;
 use crate::timer::{self, Deadline};
 use crate::wait::{Place, Wakers};
@@ -126,15 +127,19 @@ impl Shared {
             place: Place::default(),
         };
         poll_fn(|cx| {
-            let place = &mut waiting.place;
-            self.attempt(|state| {
+            let (place, mut old) = (&mut waiting.place, None);
+            let polled = self.attempt(|state| {
                 let tried = match attempt(state) {
                     Ok(Tried::Blocked) => Tried::Blocked,
                     Ok(Tried::Done(done)) => Tried::Done(Ok(done)),
                     Err(error) => Tried::Done(Err(error)),
                 };
-                list(state).tried(tried, place, cx.waker())
-            })
+                let (polled, left) = list(state).tried(tried, place, cx.waker());
+                old = left;
+                polled
+            });
+            drop(old);
+            polled
         })
         .await
     }
@@ -265,7 +270,8 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.place.is_none() {
-            (self.list)(&mut self.shared.lock()).leave(self.place);
+            let old = (self.list)(&mut self.shared.lock()).leave(self.place);
+            drop(old);
         }
     }
 }

@@ -4,7 +4,8 @@
 //! one, never while a session works.
 
 use crate::driver::{Shared, State};
-use crate::front::{Reply, Service};
+use crate::front::Service;
+use crate::pending::Pending;
 use crate::random;
 use crate::server::Running;
 use crate::session::Session;
@@ -12,16 +13,15 @@ use crate::spawn::Spawner;
 use crate::timer;
 use crate::wait::{Place, Wake, Wakers};
 use bytes::Bytes;
-use posthole_protocol::{Instance, Nonce, RequestId};
+use posthole_protocol::{Instance, Nonce};
 use posthole_runtime::{ListenOptions, Tried, Visit};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// The server's side without an HTTP server: give it the bodies of requests and it has the replies (S18).
@@ -182,12 +182,9 @@ impl House {
         if let Some(fresh) = fresh {
             fresh.begin(&self.spawner);
         }
-        let desk = Arc::new(Desk::default());
-        shared.feed_request(request, body, Responder(desk.clone()));
-        Pending {
-            desk,
-            asked: Some((shared, request)),
-        }
+        let (pending, responder) = Pending::new(shared.clone(), request);
+        shared.feed_request(request, body, responder);
+        pending
     }
 
     /// Lets no more sessions in, and closes those that wait.
@@ -271,98 +268,18 @@ impl<'a> Waiting<'a> {
     ) -> Poll<T> {
         let mut inside = self.house.lock();
         let tried = attempt(&mut inside);
-        (self.list)(&mut inside).tried(tried, &mut self.place, cx.waker())
+        let (polled, old) = (self.list)(&mut inside).tried(tried, &mut self.place, cx.waker());
+        drop(inside);
+        drop(old);
+        polled
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.place.is_none() {
-            (self.list)(&mut self.house.lock()).leave(self.place);
-        }
-    }
-}
-
-/// A request that waits for its [`Reply`]. Dropped before, it says that whoever asked has gone.
-pub struct Pending {
-    desk: Arc<Desk>,
-    /// Whom to tell; `None`: nobody waits for that.
-    asked: Option<(Arc<Shared>, RequestId)>,
-}
-
-/// Where the reply to one request goes. Dropped without a reply, it closes the connection.
-pub(crate) struct Responder(Arc<Desk>);
-
-/// What lies between them.
-#[derive(Default)]
-struct Desk(Mutex<Lying>);
-
-#[derive(Default)]
-enum Lying {
-    /// Nothing, and perhaps somebody waits.
-    #[default]
-    Nothing,
-    Waiter(Waker),
-    /// What has become of the request.
-    Outcome(Option<Reply>),
-}
-
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Lying> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, outcome: Option<Reply>) {
-        let before = std::mem::replace(&mut *self.lock(), Lying::Outcome(outcome));
-        if let Lying::Waiter(waker) = before {
-            waker.wake();
-        }
-    }
-}
-
-impl Responder {
-    pub(crate) fn respond(self, reply: Reply) {
-        self.0.put(Some(reply));
-    }
-}
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        let is_answered = matches!(*self.0.lock(), Lying::Outcome(_));
-        if !is_answered {
-            self.0.put(None);
-        }
-    }
-}
-
-impl Pending {
-    fn ready(reply: Reply) -> Pending {
-        let desk = Arc::new(Desk::default());
-        desk.put(Some(reply));
-        Pending { desk, asked: None }
-    }
-}
-
-impl Future for Pending {
-    type Output = Option<Reply>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let mut lying = self.desk.lock();
-        if let Lying::Outcome(outcome) = &mut *lying {
-            let outcome = outcome.take();
-            drop(lying);
-            self.asked = None;
-            return Poll::Ready(outcome);
-        }
-        *lying = Lying::Waiter(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some((shared, request)) = self.asked.take() {
-            shared.feed_hangup(request);
+            let old = (self.list)(&mut self.house.lock()).leave(self.place);
+            drop(old);
         }
     }
 }
@@ -372,11 +289,5 @@ impl fmt::Debug for Handler {
         f.debug_struct("Handler")
             .field("sessions", &self.sessions())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Pending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").finish_non_exhaustive()
     }
 }

@@ -291,3 +291,86 @@ impl fmt::Debug for Alarm {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use hyper::rt::ReadBuf;
+    use smol::future::{block_on, poll_fn};
+    use std::mem::MaybeUninit;
+    use std::net::TcpListener;
+
+    async fn read(io: &mut (impl Read + Unpin), limit: usize) -> Vec<u8> {
+        let mut memory = vec![MaybeUninit::uninit(); limit];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buffer.unfilled()))
+            .await
+            .unwrap();
+        buffer.filled().to_vec()
+    }
+
+    async fn check(mut near: impl Read + Write + Unpin, mut far: TcpStream) {
+        assert!(near.is_write_vectored());
+        let slices = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cde")];
+        let written = poll_fn(|cx| Pin::new(&mut near).poll_write_vectored(cx, &slices)).await;
+        assert_eq!(written.unwrap(), 5);
+        poll_fn(|cx| Pin::new(&mut near).poll_flush(cx))
+            .await
+            .unwrap();
+        let mut bytes = [0; 5];
+        io::Read::read_exact(&mut far, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"abcde");
+        // No more is read than there is room for.
+        io::Write::write_all(&mut far, b"12345").unwrap();
+        let mut all = read(&mut near, 2).await;
+        assert!(all.len() <= 2);
+        while all.len() < 5 {
+            all.extend(read(&mut near, 4).await);
+        }
+        assert_eq!(all, b"12345");
+        poll_fn(|cx| Pin::new(&mut near).poll_shutdown(cx))
+            .await
+            .unwrap();
+        assert_eq!(io::Read::read(&mut far, &mut bytes).unwrap(), 0);
+        drop(far);
+        assert!(read(&mut near, 9).await.is_empty(), "the end is no bytes");
+    }
+
+    #[test]
+    fn what_is_read_and_written_is_what_was_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (Async::new(near).unwrap(), listener.accept().unwrap().0)
+        };
+        let (near, far) = connect();
+        block_on(check(Socket::new(near), far));
+        let (near, far) = connect();
+        block_on(check(Adapter(smol::net::TcpStream::from(near)), far));
+    }
+
+    #[test]
+    fn an_alarm_put_off_again_and_again_goes_off_at_the_last_deadline_or_a_nearer_one() {
+        let begin = Instant::now();
+        let [near, far] = [5, 30].map(|n| begin + Duration::from_millis(n));
+        let mut alarm = Alarm::never();
+        alarm.move_to(near);
+        alarm.move_to(far);
+        block_on(&mut alarm);
+        assert!(Instant::now() >= far);
+        // One that has gone off can be set again, and one that is set can be brought nearer.
+        alarm.move_after(Duration::from_secs(3600));
+        alarm.move_after(Duration::from_millis(1));
+        block_on(&mut alarm);
+    }
+
+    #[test]
+    fn hyper_moves_the_alarm_that_it_has() {
+        let mut sleep = Clock.sleep(Duration::from_secs(3600));
+        Clock.reset(&mut sleep, Instant::now());
+        block_on(sleep);
+        block_on(Clock.sleep_until(Instant::now()));
+        drop(Clock.sleep(Duration::MAX));
+    }
+}

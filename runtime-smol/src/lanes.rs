@@ -226,3 +226,72 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
         shared.feed_answer(exchange, answer, &slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posthole_protocol::{Client, Config, SessionId};
+    use smol::future::{block_on, pending, ready};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn request() -> Request {
+        let id = SessionId::from_bytes([1; 16]);
+        let mut client = Client::new(Config::default(), id, timer::now());
+        let request = client.poll_request(timer::now());
+        request.expect("a session begins with one")
+    }
+
+    #[test]
+    fn a_lane_that_gives_itself_work_is_not_woken() {
+        let (count, slot) = (Arc::new(Count::default()), Slot::default());
+        let waker = Arc::clone(&count).into();
+        let mut cx = Context::from_waker(&waker);
+        let request = request();
+        let exchange = request.exchange;
+        // An exchange that had to wait, and has its answer.
+        let mut polled = false;
+        let carried = poll_fn(|_| {
+            if std::mem::replace(&mut polled, true) {
+                Poll::Ready(7)
+            } else {
+                Poll::Pending
+            }
+        });
+        let mut carrying = pin!(slot.unless_cancelled(exchange, carried));
+        assert!(carrying.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(carrying.as_mut().poll(&mut cx), Poll::Ready(Some(7)));
+        slot.tell(|state| state.request = Some(request.clone()));
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert!(slot.poll_next(&cx).is_ready());
+        // One that waits is.
+        assert!(slot.poll_next(&cx).is_pending());
+        slot.tell(|state| state.request = Some(request));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_request_cancelled_before_its_lane_begins_is_not_sent() {
+        let (slot, exchange) = (Slot::default(), request().exchange);
+        slot.cancel(exchange);
+        let sent = async { panic!("sent") };
+        assert_eq!(block_on(slot.unless_cancelled::<()>(exchange, sent)), None);
+        // And one that is under way is given up.
+        let slot = Slot::default();
+        let giving_up = async {
+            smol::future::yield_now().await;
+            slot.cancel(exchange);
+        };
+        let carrying = slot.unless_cancelled(exchange, pending::<()>());
+        assert_eq!(block_on(smol::future::zip(carrying, giving_up)).0, None);
+        assert_eq!(block_on(slot.unless_cancelled(exchange, ready(1))), None);
+    }
+}

@@ -1,14 +1,36 @@
 //! posthole's sessions, streams and listeners as tasks on smol, with hyper for HTTP: for code written for `async-net`.
 //!
-//! All rules are in [`posthole_protocol`]; here are sockets, tasks and the clock. Names and files are those of
-//! `posthole-blocking`, so that the two read side by side.
+//! [`connect`] gives a [`Session`] with a server, a [`Listener`] accepts them. Either side opens [`Stream`]s on it, which
+//! behave like `async_net::TcpStream`s and live on while connections, proxies and addresses come and go.
+//! All rules are in [`posthole_protocol`], what any runtime needs in [`posthole_runtime`]; here are sockets, tasks and
+//! the clock. Names and files are those of `posthole-blocking`, so that the two read side by side.
+//!
+//! # Tasks
+//! An application's read or write runs the protocol itself; no task stands between. Beside the application's own there
+//! are:
+//!
+//! - per session, one that waits for its core's deadline; on a session without traffic it is woken once per hold;
+//! - per client session, one for each exchange that is open: at most [`Config::requests`], 12 by default, and while
+//!   nothing moves the one that the server holds. One without work ends after 4 s;
+//! - per listener, one that accepts and one per HTTP connection.
+//!
+//! They run where a [`Spawner`] starts them: on smol's global executor, or with [`connect_on`], [`Listener::bind_on`] and
+//! [`Handler::new_on`] on any other. Timers and sockets are `async-io`'s, whose reactor runs in a thread of its own if
+//! nobody else drives it; applications may wait for all futures here on any executor. An executor that is dropped ends
+//! its sessions.
+//!
+//! # Cancelling
+//! Every future may be dropped at any point. Its documentation says what that means; mostly nothing: what it would have
+//! given is given to the next one.
 //!
 //! # Map
 //! ```text
-//! carrier      exchanges begin: one connection each, HTTP on it
-//! front        ... and arrive: limits on what strangers may do, hyper, a seam
-//! io           sockets and time as hyper wants them
-//! spawn        where tasks run
+//! session stream          the handles
+//! driver work             round the loop: lock, feed, take what the core says, unlock, do it
+//! client lanes carrier    exchanges begin: tasks, and HTTP under them
+//! server handler pending front    exchanges end: the sessions' house, held requests, and HTTP under them
+//! timer wait              the clock and the deadlines; tasks that wait
+//! spawn io                where tasks run; sockets and time as hyper wants them
 //! ```
 #![forbid(unsafe_code)]
 
@@ -19,6 +41,7 @@ pub mod front;
 mod handler;
 pub mod io;
 mod lanes;
+mod pending;
 mod random;
 mod server;
 mod session;
@@ -29,7 +52,8 @@ mod wait;
 mod work;
 
 pub use client::{connect, connect_on};
-pub use handler::{Handler, Pending};
+pub use handler::Handler;
+pub use pending::Pending;
 pub use posthole_protocol::{
     CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };

@@ -154,3 +154,51 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::Session;
+    use crate::carrier::ProxyChoice;
+    use crate::{CloseReason, Options, connect};
+    use smol::future::{block_on, zip};
+    use std::io::ErrorKind;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Nobody answers at this port; the session tries on.
+    fn session() -> Session {
+        let options = Options::new()
+            .proxy(ProxyChoice::None)
+            .wait_for_answer(false);
+        block_on(connect("http://127.0.0.1:1/", options)).unwrap()
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_ends_this_session_only() {
+        let (broken, other) = (session(), session());
+        let breaks = async {
+            let act = AssertUnwindSafe(|| broken.shared().turn(|_| panic!("on purpose")));
+            assert!(catch_unwind(act).is_err());
+        };
+        let (accepted, ()) = block_on(zip(broken.accept(), breaks));
+        assert_eq!(accepted.unwrap_err().kind(), ErrorKind::NotConnected);
+        assert_eq!(block_on(broken.wait_closed()), CloseReason::Aborted);
+        assert!(block_on(broken.open()).is_err());
+        assert_eq!(other.closed(), None);
+    }
+
+    #[test]
+    fn a_handle_dropped_by_a_panic_ends_no_other_session() {
+        let session = session();
+        let clone = session.clone();
+        let panics = catch_unwind(AssertUnwindSafe(|| {
+            // Dropped while the thread unwinds.
+            let _clone = clone;
+            panic!("on purpose");
+        }));
+        assert!(panics.is_err());
+        assert_eq!(session.closed(), None);
+        session.abort();
+        assert_eq!(session.closed(), Some(CloseReason::Aborted));
+    }
+}

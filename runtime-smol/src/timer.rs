@@ -79,3 +79,60 @@ impl Deadline {
 
 /// Thirty years.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smol::future::{block_on, or, poll_fn};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn after(millis: u64) -> Instant {
+        let later = now().checked_add(Duration::from_millis(millis));
+        later.expect("not far")
+    }
+
+    #[test]
+    fn deadlines_are_moved_without_waking_who_waits() {
+        let deadline = Mutex::new(Deadline::new());
+        let lock = || deadline.lock().expect("nobody panics");
+        let polls = AtomicUsize::new(0);
+        let wait = || {
+            poll_fn(|cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                lock().poll(cx)
+            })
+        };
+        // Set before it is waited for, while it is, and after it came.
+        for round in 1..=3 {
+            let at = after(20);
+            lock().set(after(3_600_000));
+            let set = async {
+                smol::future::yield_now().await;
+                assert!(lock().set(at).is_none());
+                smol::future::pending().await
+            };
+            assert!(block_on(or(wait(), set)));
+            assert!(now() >= at, "it came early");
+            // Once by each side of `or`, and once when the time had come.
+            assert!(polls.load(Ordering::Relaxed) <= 4 * round);
+        }
+        // One that has passed already wakes.
+        assert!(block_on(poll_fn(|cx| Poll::Ready(
+            lock().poll(cx).is_pending()
+        ))));
+        assert!(lock().set(Instant::ZERO).is_some());
+        assert!(block_on(wait()));
+        let task = lock().end();
+        assert!(task.is_some() && lock().is_over());
+        assert!(!block_on(wait()));
+    }
+
+    #[test]
+    fn a_deadline_beyond_all_time_is_none() {
+        let mut deadline = Deadline::new();
+        assert!(deadline.set(Instant::from_micros(u64::MAX)).is_none());
+        let polled = block_on(poll_fn(|cx| Poll::Ready(deadline.poll(cx))));
+        assert!(polled.is_pending());
+    }
+}

@@ -3,6 +3,9 @@
 //! Two kinds wait in the same lists. A future of ours (to accept, to open, until the end) has a [`Place`], which it gives
 //! up when it is dropped; so a list is never longer than there are such futures. Whoever polls a stream may stop doing so
 //! without a word: of those a list keeps a few, each task once.
+//!
+//! Wakers are somebody else's: waking one may run anything, and dropping one may drop anything, a session's last handle
+//! for instance. So neither is done with a lock held.
 
 use posthole_runtime::{Tried, Waiters};
 use std::task::{Poll, Waker};
@@ -44,42 +47,40 @@ impl Waiters for Wakers {
 }
 
 impl Wakers {
-    /// What a try gives to a future: the result, or the same place in the list as before.
+    /// What a try gives to a future: the result, or the same place in the list as before. And what was in its place
+    /// before, to be dropped with no lock held.
     pub(crate) fn tried<T>(
         &mut self,
         tried: Tried<T>,
         place: &mut Place,
         waker: &Waker,
-    ) -> Poll<T> {
+    ) -> (Poll<T>, Option<Waker>) {
         match tried {
-            Tried::Done(done) => {
-                self.leave(std::mem::take(place));
-                Poll::Ready(done)
-            }
-            Tried::Blocked => {
-                self.join(place, waker);
-                Poll::Pending
-            }
+            Tried::Done(done) => (Poll::Ready(done), self.leave(std::mem::take(place))),
+            Tried::Blocked => (Poll::Pending, self.join(place, waker)),
         }
     }
 
-    fn join(&mut self, place: &mut Place, waker: &Waker) {
-        let mine = self.waiting.iter_mut().find(|(p, _)| p == place);
-        match mine.filter(|_| !place.is_none()) {
-            Some((_, old)) => old.clone_from(waker),
-            None => {
-                self.last += 1;
-                *place = Place(self.last);
-                self.waiting.push((*place, waker.clone()));
-            }
+    fn find(&self, place: Place) -> Option<usize> {
+        let at = self.waiting.iter().position(|(p, _)| *p == place);
+        at.filter(|_| !place.is_none())
+    }
+
+    fn join(&mut self, place: &mut Place, waker: &Waker) -> Option<Waker> {
+        if let Some(at) = self.find(*place) {
+            let old = &mut self.waiting[at].1;
+            return (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
         }
+        self.last += 1;
+        *place = Place(self.last);
+        self.waiting.push((*place, waker.clone()));
+        None
     }
 
     /// Whoever had this place waits no more.
-    pub(crate) fn leave(&mut self, place: Place) {
-        if !place.is_none() {
-            self.waiting.retain(|(p, _)| *p != place);
-        }
+    #[must_use = "whoever drops it may drop anything"]
+    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
+        self.find(place).map(|at| self.waiting.remove(at).1)
     }
 
     /// A task waits without a place. Gives those who have to come again to make room for it.
@@ -95,7 +96,7 @@ impl Wakers {
 }
 
 impl Wake {
-    /// With no lock held: whoever wakes may run anything.
+    /// With no lock held.
     pub(crate) fn wake(self) {
         for (_, waker) in self.0 {
             waker.wake();
@@ -127,33 +128,28 @@ mod tests {
         count.0.load(Ordering::Relaxed)
     }
 
+    fn blocked(list: &mut Wakers, place: &mut Place, waker: &Waker) {
+        let (polled, _) = list.tried(Tried::<()>::Blocked, place, waker);
+        assert!(polled.is_pending());
+    }
+
     #[test]
     fn a_future_waits_once_and_leaves_nothing_behind() {
         let mut list = Wakers::default();
         let (mut place, mut other) = (Place::default(), Place::default());
         let ((old, old_waker), (new, new_waker)) = (task(), task());
         for waker in [&old_waker, &old_waker, &new_waker] {
-            assert!(
-                list.tried(Tried::<()>::Blocked, &mut place, waker)
-                    .is_pending()
-            );
+            blocked(&mut list, &mut place, waker);
         }
-        assert!(
-            list.tried(Tried::<()>::Blocked, &mut other, &old_waker)
-                .is_pending()
-        );
-        list.leave(other);
+        blocked(&mut list, &mut other, &old_waker);
+        assert!(list.leave(other).is_some() && list.leave(other).is_none());
         list.take().expect("one waits").wake();
         assert_eq!((times(&old), times(&new)), (0, 1));
         // Woken, and blocked again, and then not.
-        assert!(
-            list.tried(Tried::<()>::Blocked, &mut place, &new_waker)
-                .is_pending()
-        );
-        assert_eq!(
-            list.tried(Tried::Done(7), &mut place, &new_waker),
-            Poll::Ready(7)
-        );
+        blocked(&mut list, &mut place, &new_waker);
+        let (polled, left) = list.tried(Tried::Done(7), &mut place, &new_waker);
+        assert_eq!(polled, Poll::Ready(7));
+        assert!(left.is_some_and(|left| left.will_wake(&new_waker)));
         assert!(list.take().is_none() && place.is_none());
     }
 

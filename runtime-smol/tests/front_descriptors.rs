@@ -1,80 +1,9 @@
-//! What happens when no descriptor is left. Runs in a child process of its own, since the bound is the process's.
+//! A front without descriptors.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../runtime-blocking/tests/front_cases/descriptors.rs"]
+mod descriptors;
+#[path = "../../runtime-blocking/tests/front_child/mod.rs"]
+mod front_child;
 mod front_common;
-
-use front_common::child::Server;
-use front_common::{Dummy, Mode, connect_to, post, read_reply, read_to_end, status};
-use posthole_smol::front::Limits;
-use std::io::Read;
-use std::net::TcpStream;
-use std::time::Duration;
-
-#[test]
-fn child() {
-    front_common::child::run(Mode::Echo);
-}
-
-#[test]
-fn without_descriptors_everyone_gets_an_answer_and_the_front_recovers() {
-    let mut server = Server::with_descriptors(40);
-    let addr = server.addr;
-    let mut first = connect_to(addr);
-    post(&mut first, b"first");
-    assert_eq!(read_reply(&mut first).body, b"first");
-
-    let mut served = Vec::new();
-    let mut turned_away = 0;
-    for n in 0..100 {
-        let mut stream = connect_to(addr);
-        post(&mut stream, b"more");
-        match first_status(&mut stream) {
-            200 => served.push(stream),
-            // Nothing at all is a reset that overtook the answer.
-            503 | 0 => turned_away += 1,
-            other => panic!("connection {n} was told {other}"),
-        }
-    }
-    assert!(
-        served.len() > 10 && turned_away > 50,
-        "{} served, {turned_away} turned away",
-        served.len()
-    );
-    // Those who are in are served as before.
-    post(&mut first, b"again");
-    assert_eq!(read_reply(&mut first).body, b"again");
-
-    drop(served);
-    front_common::until(|| {
-        let mut stream = connect_to(addr);
-        post(&mut stream, b"anew");
-        first_status(&mut stream) == 200
-    });
-    assert!(
-        server.process.try_wait().unwrap().is_none(),
-        "it still runs"
-    );
-}
-
-fn first_status(stream: &mut TcpStream) -> u16 {
-    let mut some = [0; 2000];
-    let n = stream.read(&mut some).unwrap_or(0);
-    if n == 0 { 0 } else { status(&some[..n]) }
-}
-
-#[test]
-fn a_reset_of_the_first_client_is_not_an_error_of_the_listener() {
-    let (front, _dummy) = Dummy::start(Mode::Echo, Limits::default());
-    for _ in 0..50 {
-        let stream = connect_to(front.local_addr());
-        socket2::SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
-    }
-    let mut stream = connect_to(front.local_addr());
-    post(&mut stream, b"x");
-    assert_eq!(read_reply(&mut stream).body, b"x");
-    drop(front);
-    assert_eq!(read_to_end(&mut stream), b"");
-}

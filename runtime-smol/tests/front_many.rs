@@ -3,8 +3,7 @@
 
 mod front_common;
 
-use front_common::{Dummy, Mode, connect, post, read_reply, until};
-use posthole_smol::front::Limits;
+use front_common::{Dummy, Limits, Mode, connect, post, read_reply, until};
 use std::net::TcpStream;
 use std::time::Instant;
 

@@ -3,18 +3,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../runtime-blocking/tests/front_child/mod.rs"]
+mod front_child;
 mod front_common;
 
-use front_common::child::Server;
-use front_common::{Mode, connect_to, post, read_reply};
+use front_child::Server;
+use front_common::{connect_to, post, read_reply};
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-#[test]
-fn child() {
-    front_common::child::run(Mode::Either);
-}
 
 /// Lets the server come to rest: its memory has not changed for a while.
 fn rest(server: &Server) -> u64 {

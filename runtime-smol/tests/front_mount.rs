@@ -4,12 +4,12 @@
 mod front_common;
 
 use bytes::Bytes;
-use front_common::{Dummy, Mode, Seen, connect_to, post, read_reply, read_to_end, status};
+use front_common::{Dummy, Limits, Mode, Seen, connect_to, post, read_reply, read_to_end, status};
 use http::{Request, Response, Version};
 use http_body::{Body, Frame};
 use hyper::service::{Service as _, service_fn};
 use posthole_protocol::http::Refusal;
-use posthole_smol::front::{Abandoned, Answer, Limits, Mount};
+use posthole_smol::front::{Abandoned, Answer, Mount};
 use posthole_smol::io::{Clock, Socket};
 use smol::Async;
 use std::collections::VecDeque;

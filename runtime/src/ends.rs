@@ -65,7 +65,8 @@ impl<R, W: Waiters> State<R, W> {
         id
     }
 
-    /// The stream's last handle is gone: what was written is still delivered, and no more is read.
+    /// The stream's last handle is gone: what was written is still delivered, and no more is read. Who still waits is
+    /// woken.
     pub fn release(&mut self, id: StreamId) {
         self.finish(id);
         self.stop(id, ResetCode(0));

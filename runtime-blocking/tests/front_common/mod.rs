@@ -1,18 +1,19 @@
-//! A service that echoes, holds or floods, and a client that is nothing but a socket.
+//! A service that echoes, holds or floods, behind a front on threads.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../front_client/mod.rs"]
+pub mod client;
+
 use bytes::Bytes;
-use posthole_blocking::front::{Limits, OwnFront, Reply, Responder, Service, Ticket};
+pub use client::*;
+pub use posthole_blocking::front::{Limits, OwnFront};
+use posthole_blocking::front::{Reply, Responder, Service, Ticket};
 use posthole_protocol::wire::Chain;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-/// Far beyond what anything here takes: a test that waits as long has failed.
-pub const LONG: Duration = Duration::from_secs(60);
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -22,6 +23,8 @@ pub enum Mode {
     Hold,
     /// Answer with so many bytes from inside `begin`.
     Large(usize),
+    /// Keep bodies that begin with `h`, echo the others.
+    Either,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,9 +35,9 @@ pub enum Seen {
 }
 
 impl Seen {
-    pub fn ticket(self) -> Option<Ticket> {
+    pub fn number(self) -> Option<u64> {
         match self {
-            Seen::Begun(ticket) | Seen::Gone(ticket) => Some(ticket),
+            Seen::Begun(ticket) | Seen::Gone(ticket) => Some(ticket.0),
             Seen::Answered => None,
         }
     }
@@ -121,8 +124,12 @@ fn reply(number: u64, body: Bytes) -> Reply {
 impl Service for Dummy {
     fn begin(&self, body: Bytes, responder: Box<dyn Responder>) -> Ticket {
         let number = self.begun.fetch_add(1, Ordering::SeqCst);
-        match self.mode {
-            Mode::Echo => responder.respond(reply(number, body)),
+        let mode = match self.mode {
+            Mode::Either if body.first() == Some(&b'h') => Mode::Hold,
+            mode @ (Mode::Either | Mode::Echo | Mode::Hold | Mode::Large(_)) => mode,
+        };
+        match mode {
+            Mode::Echo | Mode::Either => responder.respond(reply(number, body)),
             Mode::Hold => self.held.lock().unwrap().push((number, body, responder)),
             Mode::Large(size) => {
                 responder.respond(reply(number, vec![9; size].into()));
@@ -143,85 +150,6 @@ pub fn connect(front: &OwnFront) -> TcpStream {
     connect_to(front.local_addr())
 }
 
-pub fn connect_to(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    stream.set_write_timeout(Some(LONG)).unwrap();
-    stream
-}
-
-pub fn post(stream: &mut TcpStream, body: &[u8]) {
-    let head = format!(
-        "POST /p?tag=1 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-}
-
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// Reads one answer with a length.
-pub fn read_reply(stream: &mut TcpStream) -> Answer {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a head comes");
-        bytes.push(byte[0]);
-    }
-    let text = String::from_utf8(bytes.clone()).unwrap();
-    let headers: Vec<_> = text
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
-    let mut answer = Answer {
-        status: status(&bytes),
-        headers,
-        body: Vec::new(),
-    };
-    answer.body = vec![0; answer.header("content-length").unwrap().parse().unwrap()];
-    stream.read_exact(&mut answer.body).unwrap();
-    answer
-}
-
-/// All that comes before the end; a reset is an end.
-pub fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    match stream.read_to_end(&mut bytes) {
-        Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
-            panic!("neither end nor answer: {error}")
-        }
-        _ => bytes,
-    }
-}
-
-pub fn status(answer: &[u8]) -> u16 {
-    std::str::from_utf8(answer.get(9..12).unwrap_or(b"0"))
-        .unwrap()
-        .parse()
-        .unwrap()
-}
-
-/// Tries until it is true.
-pub fn until(mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < LONG, "it never came true");
-        std::thread::yield_now();
-    }
+pub fn stop(front: OwnFront, grace: Duration) {
+    front.stop(grace);
 }

@@ -373,6 +373,36 @@ fn one_connection_serves_many_exchanges() {
     assert_eq!(server.join(), [50]);
 }
 
+#[test]
+fn which_connections_are_used_again() {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\xf8\r\n0\r\n\r\n";
+    let old = b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n\xf8";
+    for (bytes, is_kept) in [
+        (ours(0, b"\xf8"), true),
+        (chunked.to_vec(), true),
+        (answer("200 OK", "Connection: x, close\r\n", b"\xf8"), false),
+        (old.to_vec(), false),
+        ([&ours(0, b"\xf8")[..], b"more"].concat(), false),
+    ] {
+        let server = Script::new(move |mut visit| {
+            let mut served = 0;
+            while visit.request().is_some() {
+                visit.stream.write_all(&bytes).unwrap();
+                served += 1;
+            }
+            served
+        });
+        let mut lane = lane(direct(&server.url("/")));
+        for _ in 0..2 {
+            let answer = lane.exchange(0, &chain(b"a"), LONG, &mut || {}).unwrap();
+            assert_eq!(answer, &b"\xf8"[..]);
+        }
+        drop(lane);
+        let expected = if is_kept { vec![2] } else { vec![1, 1] };
+        assert_eq!(server.join(), expected);
+    }
+}
+
 /// What a box does to an idle connection, or to one just used: it is closed, and the client doesn't know yet.
 #[test]
 fn a_reused_connection_that_closes_is_replaced_once() {

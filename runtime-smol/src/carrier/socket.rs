@@ -7,7 +7,7 @@
 #[cfg(doc)]
 use super::watch::Gate;
 use super::watch::Pulse;
-use crate::io::{fill, poll_io, read_through};
+use crate::io::{fill, poll_io};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
@@ -50,6 +50,22 @@ impl Wire {
         self.is_drained = amount > 0 && amount < room;
         self.pulse.note_moved(amount);
         Poll::Ready(Ok(amount))
+    }
+
+    #[cfg(unix)]
+    fn poll_append(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        use rustix::net::{RecvFlags, recv};
+        let room = into.capacity() - into.len();
+        debug_assert!(room > 0);
+        self.poll_recv(cx, room, |stream| {
+            let spare = rustix::buffer::spare_capacity(into);
+            Ok(recv(stream, spare, RecvFlags::empty())?.0)
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn poll_append(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        append_through(self, cx, into)
     }
 
     fn poll_send(
@@ -151,22 +167,26 @@ impl Stream {
 
     /// Appends what comes to `into`, which has room and is not made larger.
     fn poll_append(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        let room = into.capacity() - into.len();
-        debug_assert!(room > 0);
-        #[cfg(unix)]
-        if let Stream::Plain(wire) = self {
-            use rustix::net::{RecvFlags, recv};
-            return wire.poll_recv(cx, room, |stream| {
-                let spare = rustix::buffer::spare_capacity(into);
-                Ok(recv(stream, spare, RecvFlags::empty())?.0)
-            });
+        match self {
+            Stream::Plain(wire) => wire.poll_append(cx, into),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => append_through(stream.as_mut(), cx, into),
         }
-        read_through(
-            room,
-            |scratch| Pin::new(&mut *self).poll_read(cx, scratch),
-            |bytes| into.extend_from_slice(bytes),
-        )
     }
+}
+
+/// Appends what a stream that wants its memory zeroed gives.
+#[cfg(any(feature = "tls", not(unix)))]
+fn append_through(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    into: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
+    crate::io::read_through(
+        into.capacity() - into.len(),
+        |scratch| Pin::new(stream).poll_read(cx, scratch),
+        |bytes| into.extend_from_slice(bytes),
+    )
 }
 
 impl AsyncRead for Stream {

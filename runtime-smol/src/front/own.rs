@@ -21,6 +21,9 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A running front. Dropping it stops it, without waiting for what is under way.
+///
+/// A connection was measured at 10 KiB of memory before its first request, 13 while it holds one, and 16 after one of
+/// 500,000 bytes (by `tests/front_measure.rs`; most of it is two buffers of hyper's).
 pub struct OwnFront {
     front: Arc<Front>,
     addr: SocketAddr,

@@ -1,19 +1,20 @@
 //! A front in a process of its own, where what belongs to the process is bounded or measured.
+#![allow(dead_code, unreachable_pub)]
 
-use super::{Dummy, Mode};
-use posthole_smol::front::Limits;
+use crate::front_common::{Dummy, Limits, Mode};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 const CHILD: &str = "POSTHOLE_TEST_CHILD";
 
-/// Serves until it is killed, in a test called `child`.
-pub fn run(mode: Mode) {
+/// Serves until it is killed, if it runs for that.
+#[test]
+fn child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let (front, _dummy) = Dummy::start(mode, Limits::default());
+    let (front, _dummy) = Dummy::start(Mode::Either, Limits::default());
     println!("listening on {}", front.local_addr());
     loop {
         std::thread::park();
@@ -27,9 +28,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Runs this program's test `child` with so many descriptors.
+    /// Runs this program's test [`child`] with so many descriptors.
     pub fn with_descriptors(limit: u32) -> Server {
-        let script = format!("ulimit -n {limit} && exec \"$0\" --exact child --nocapture");
+        let script =
+            format!("ulimit -n {limit} && exec \"$0\" --exact front_child::child --nocapture");
         let mut process = Command::new("sh")
             .args(["-c", &script])
             .arg(std::env::current_exe().unwrap())

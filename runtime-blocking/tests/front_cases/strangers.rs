@@ -1,0 +1,241 @@
+//! Strangers, who may send anything, slowly, and very much of it.
+
+use super::quick;
+use crate::front_common::{
+    Dummy, Limits, Mode, Seen, connect, post, read_reply, read_some, read_to_end, status, until,
+};
+use posthole_protocol::http::Refusal;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+#[test]
+#[rustfmt::skip]
+fn each_abuse_gets_a_definite_answer_and_others_go_on() {
+    let limits = Limits { body: 1000, ..quick() };
+    let (front, dummy) = Dummy::start(Mode::Echo, limits);
+    let mut other = connect(&front);
+    let many_headers = format!("POST /p HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
+    let many_chunks = format!("POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}", "1\r\nx\r\n".repeat(1001));
+    let abuses = [
+        ("get", &b"GET /p HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[Refusal::NOT_POST][..]),
+        ("wrong path", b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", &[Refusal::NOT_HERE]),
+        ("absolute-form without a path", b"POST http://a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", &[Refusal::NOT_HERE]),
+        ("asterisk-form", b"OPTIONS * HTTP/1.1\r\n\r\n", &[Refusal::NOT_HERE]),
+        ("authority-form", b"CONNECT a:443 HTTP/1.1\r\n\r\n", &[Refusal::NOT_HERE]),
+        ("random bytes", b"\x80\xff\x00\x13 rubbish \xfe", &[Refusal::NOT_HTTP]),
+        ("tls", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", &[Refusal::NOT_HTTP]),
+        ("enormous length", b"POST /p HTTP/1.1\r\nContent-Length: 100000000000\r\n\r\nabc", &[Refusal::TOO_LARGE]),
+        ("uncountable length", b"POST /p HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", &[Refusal::NOT_HTTP, Refusal::TOO_LARGE]),
+        ("negative length", b"POST /p HTTP/1.1\r\nContent-Length: -5\r\n\r\n", &[Refusal::NOT_HTTP, Refusal::BAD_LENGTH]),
+        ("two lengths", b"POST /p HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", &[Refusal::NOT_HTTP, Refusal::TWO_LENGTHS]),
+        ("folded header", b"POST /p HTTP/1.1\r\nContent-Length: 5\r\n folded\r\n\r\nabcde", &[Refusal::NOT_HTTP]),
+        ("chunks in 1.0", b"POST /p HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &[Refusal::NOT_HTTP, Refusal::OLD_CHUNKS]),
+        ("other coding", b"POST /p HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", &[Refusal::UNKNOWN_CODING]),
+        ("no length", b"POST /p HTTP/1.1\r\n\r\n", &[Refusal::NO_LENGTH]),
+        ("expect", b"POST /p HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n", &[Refusal::EXPECTS]),
+        ("http/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[Refusal::BAD_VERSION]),
+        ("http/7", b"POST /p HTTP/7.0\r\nContent-Length: 1\r\n\r\nx", &[Refusal::BAD_VERSION]),
+        ("bad chunk", b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", &[Refusal::BAD_CHUNKS]),
+        ("enormous chunk", b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", &[Refusal::BAD_CHUNKS, Refusal::TOO_LARGE]),
+        ("many chunks", many_chunks.as_bytes(), &[Refusal::TOO_LARGE]),
+        ("many headers", many_headers.as_bytes(), &[Refusal::HEAD_TOO_LARGE, Refusal::TOO_MANY_HEADERS]),
+        ("two requests", b"POST /p HTTP/1.1\r\nContent-Length: 1\r\n\r\naPOST /p HTTP/1.1\r\nContent-Length: 1\r\n\r\nb", &[Refusal::PIPELINED]),
+        ("half a head", b"POST /p HTTP/1.1\r\nContent-Le", &[Refusal::TOO_SLOW]),
+        ("half a body", b"POST /p HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc", &[Refusal::TOO_SLOW]),
+        ("half a chunk", b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", &[Refusal::TOO_SLOW]),
+    ];
+    for (name, bytes, expected) in abuses {
+        let mut stream = connect(&front);
+        stream.write_all(bytes).unwrap();
+        let answer = String::from_utf8(read_to_end(&mut stream)).unwrap();
+        // hyper's words for some of it are fewer than ours.
+        let is = |refusal: &Refusal| status(answer.as_bytes()) == refusal.status
+            && answer.ends_with(&format!("\r\n\r\n{}", refusal.text()));
+        assert!(expected.iter().any(is), "{name}: {answer}");
+        assert!(!answer.to_lowercase().contains("posthole"), "{name}: only ours are marked");
+        post(&mut other, b"still here");
+        assert_eq!(read_reply(&mut other).body, b"still here", "{name}");
+    }
+    assert_eq!(dummy.begun(), abuses.len() as u64, "the service has seen the other's requests alone");
+}
+
+#[test]
+fn a_head_request_gets_no_text() {
+    let (front, _) = Dummy::start(Mode::Echo, Limits::default());
+    let mut stream = connect(&front);
+    stream.write_all(b"HEAD /p HTTP/1.1\r\n\r\n").unwrap();
+    let answer = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert_eq!(status(answer.as_bytes()), 405);
+    assert!(
+        answer.to_lowercase().contains("allow: post\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn half_a_request_and_then_an_end_is_a_close() {
+    let (front, dummy) = Dummy::start(Mode::Echo, Limits::default());
+    for bytes in [
+        &b""[..],
+        b"POST /p HT",
+        b"POST /p HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc",
+    ] {
+        let mut stream = connect(&front);
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&mut stream), b"");
+    }
+    assert_eq!(dummy.begun(), 0);
+}
+
+#[test]
+fn a_body_that_dribbles_in_is_given_up() {
+    let limits = Limits {
+        min_rate: 1_000_000,
+        ..quick()
+    };
+    let (front, dummy) = Dummy::start(Mode::Echo, limits);
+    let mut stream = connect(&front);
+    stream
+        .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+        .unwrap();
+    // Each byte in time for a time-out of one receive, all of them far too slow for the rate.
+    stream
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    let mut answer = Vec::new();
+    for _ in 0..3000 {
+        let _ = stream.write_all(b"x");
+        match stream.read(&mut [0; 1024][..]) {
+            Ok(0) => break,
+            Ok(n) => answer.push(n),
+            Err(_) => {}
+        }
+    }
+    assert!(!answer.is_empty(), "never refused");
+    assert_eq!(dummy.begun(), 0);
+}
+
+#[test]
+fn a_head_of_200_mb_is_read_to_a_bound_only() {
+    let (front, _) = Dummy::start(
+        Mode::Echo,
+        Limits {
+            linger: 1_000_000,
+            ..Limits::default()
+        },
+    );
+    let mut stream = connect(&front);
+    stream.write_all(b"POST /p HTTP/1.1\r\n").unwrap();
+    let line = [b"x: ".to_vec(), vec![b'y'; 64 * 1024], b"\r\n".to_vec()].concat();
+    let mut sent = 0;
+    while sent < 200_000_000 && stream.write_all(&line).is_ok() {
+        sent += line.len();
+    }
+    // What the front takes and what both sockets' buffers hold.
+    assert!(sent < 20_000_000, "{sent} bytes were taken");
+}
+
+#[test]
+fn a_refusal_is_readable_by_a_client_that_still_sends() {
+    let (front, _) = Dummy::start(Mode::Echo, Limits::default());
+    for _ in 0..20 {
+        let mut stream = connect(&front);
+        stream
+            .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 5000000\r\n\r\n")
+            .unwrap();
+        stream.write_all(&vec![0; 5_000_000]).unwrap();
+        assert_eq!(status(&read_to_end(&mut stream)), 413);
+    }
+}
+
+#[test]
+fn five_hundred_idle_connections_hinder_nobody() {
+    let (front, _) = Dummy::start(Mode::Echo, Limits::default());
+    let idle: Vec<TcpStream> = (0..500).map(|_| connect(&front)).collect();
+    let mut stream = connect(&front);
+    post(&mut stream, b"hello");
+    assert_eq!(read_reply(&mut stream).body, b"hello");
+    drop(idle);
+}
+
+#[test]
+fn an_idle_connection_is_closed_in_time_and_a_held_one_is_not() {
+    let limits = Limits {
+        idle: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let (front, dummy) = Dummy::start(Mode::Hold, limits);
+    let mut held = connect(&front);
+    post(&mut held, b"x");
+    dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    for _ in 0..3 {
+        assert_eq!(read_to_end(&mut connect(&front)), b"");
+    }
+    dummy.answer_all();
+    assert_eq!(read_reply(&mut held).body, b"x");
+    assert_eq!(read_to_end(&mut held), b"");
+}
+
+#[test]
+fn beyond_the_limit_connections_are_told_to_come_again() {
+    let (front, _) = Dummy::start(
+        Mode::Echo,
+        Limits {
+            connections: 2,
+            ..Limits::default()
+        },
+    );
+    let mut held = [connect(&front), connect(&front)];
+    for stream in &mut held {
+        post(stream, b"in");
+        assert_eq!(read_reply(stream).body, b"in");
+    }
+    let answer = read_to_end(&mut connect(&front));
+    assert_eq!(status(&answer), 503);
+    assert!(String::from_utf8_lossy(&answer).contains("Retry-After: 1\r\n"));
+    let [stays, goes] = held;
+    drop(goes);
+    until(|| {
+        let mut stream = connect(&front);
+        post(&mut stream, b"again");
+        status(&read_some(&mut stream)) == 200
+    });
+    drop(stays);
+}
+
+#[test]
+fn bodies_beyond_the_budget_are_told_to_come_again() {
+    let (front, _) = Dummy::start(
+        Mode::Echo,
+        Limits {
+            bodies: 100_000,
+            ..Limits::default()
+        },
+    );
+    let mut both = [connect(&front), connect(&front)];
+    for stream in &mut both {
+        stream
+            .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 60000\r\n\r\nabc")
+            .unwrap();
+        stream.set_nonblocking(true).unwrap();
+    }
+    // There is room for one of them, whichever was first.
+    let mut refused = None;
+    until(|| {
+        refused = both.iter().position(|stream| stream.peek(&mut [0]).is_ok());
+        refused.is_some()
+    });
+    let (mut refused, mut served) = match (refused, both) {
+        (Some(0), [a, b]) => (a, b),
+        (_, [a, b]) => (b, a),
+    };
+    refused.set_nonblocking(false).unwrap();
+    served.set_nonblocking(false).unwrap();
+    let mut answer = [0; 100];
+    let read = refused.read(&mut answer).unwrap();
+    assert_eq!(status(&answer[..read]), 503);
+    served.write_all(&[1; 59_997]).unwrap();
+    assert_eq!(read_reply(&mut served).status, 200);
+}
