@@ -1,6 +1,6 @@
 //! What every runtime promises to applications, written once and run for each pair of client and server.
 //!
-//! A *case* is a function that is generic over a [`World`]: two runtimes, and what lies between them. It knows handles
+//! A *case* is a function that is generic over a [`World`](world::World): two runtimes, and what lies between them. It knows handles
 //! by the traits here, in blocking terms, and neither sockets nor tasks. [`conformance`](crate::conformance!) makes a
 //! `#[test]` of every case for one world; `tests/tests/runtimes` has those with sockets, [`memory`] the one without.
 //!
