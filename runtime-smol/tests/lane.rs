@@ -83,7 +83,8 @@ fn a_dropped_exchange_closes_its_connection_and_the_lane_takes_another() {
     }
 }
 
-/// However often an exchange was polled before it is dropped, the next one is answered.
+/// However often an exchange was polled before it is dropped, the next one is answered. How many polls it takes to
+/// the end is up to the scheduler; the first here are dropped before any, and the last come to their end.
 #[test]
 fn exchanges_dropped_at_any_point() {
     const LENGTH: usize = 300_000;
@@ -98,26 +99,26 @@ fn exchanges_dropped_at_any_point() {
         }
     });
     let mut lane = lane(&server);
-    let (mut finished, mut dropped) = (0, 0);
-    for polls in 0..40 {
+    let mut dropped = 0;
+    for polls in (0..40).map(Some).chain([None]) {
         for size in [LENGTH, 10] {
             let (body, progress) = (zeros(size), &mut || {});
             let result = block_on(async {
                 let mut exchange = pin!(lane.exchange(size as u64, &body, LONG, progress));
-                let mut left = polls;
+                let mut polled = 0;
                 poll_fn(|cx| {
-                    if left == 0 {
+                    if Some(polled) == polls {
                         return Poll::Ready(None);
                     }
-                    left -= 1;
+                    polled += 1;
                     exchange.as_mut().poll(cx).map(Some)
                 })
                 .await
             });
             match result {
                 Some(answer) => {
+                    assert_ne!(polls, Some(0));
                     assert_eq!(answer.unwrap().len(), LENGTH);
-                    finished += 1;
                 }
                 None => dropped += 1,
             }
@@ -127,9 +128,8 @@ fn exchanges_dropped_at_any_point() {
     }
     drop(lane);
     let connections = server.join().len();
-    assert!(finished > 0 && dropped > 5, "{finished} {dropped}");
-    // A drop may have cost a connection that had not come to be.
-    assert!((2..=dropped + 1).contains(&connections), "{connections}");
+    // A drop costs one connection at the most, and the two before the first poll none.
+    assert!(connections < dropped, "{connections} {dropped}");
 }
 
 #[cfg(feature = "tls")]
