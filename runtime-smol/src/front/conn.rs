@@ -233,13 +233,12 @@ impl Conn {
         {
             state.task = Some(cx.waker().clone());
         }
-        match state.stop {
-            // What is not being answered ends at once.
-            Some(Stop::Finish) if !matches!(state.phase, Phase::Writing | Phase::Refusing) => {
-                Some(Stop::Now)
-            }
-            stop => stop,
-        }
+        state.stop
+    }
+
+    /// Whether an answer is on its way.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.lock().phase, Phase::Writing | Phase::Refusing)
     }
 
     /// hyper waits for something; what for, and until when?

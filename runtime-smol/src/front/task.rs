@@ -56,13 +56,18 @@ impl<S: Service> Task<S> {
         let mut alarm = None;
         let done = poll_fn(|cx| {
             loop {
-                match self.conn.asked(cx) {
+                let asked = self.conn.asked(cx);
+                match asked {
                     Some(Stop::Now) => return Poll::Ready(Err(End::Closed)),
                     Some(Stop::Finish) => Pin::new(&mut http).graceful_shutdown(),
                     None => {}
                 }
                 if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                     return Poll::Ready(Ok(result));
+                }
+                // Only now: a reply may have been there that hyper had not taken yet.
+                if asked == Some(Stop::Finish) && !self.conn.is_answering() {
+                    return Poll::Ready(Err(End::Closed));
                 }
                 let until = match self.conn.next(self.hall.limits()) {
                     Next::Again => continue,
