@@ -5,6 +5,35 @@
 //! All rules are in [`posthole_protocol`], what any runtime needs in [`posthole_runtime`]; here are sockets, tasks and
 //! the clock. Names and files are those of `posthole-blocking`, so that the two read side by side.
 //!
+//! # Example
+//! ```
+//! use posthole_smol::{ListenOptions, Listener, Options, connect};
+//! use smol::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     smol::block_on(async {
+//!         let listener = Listener::bind("127.0.0.1:0", ListenOptions::new()).await?;
+//!         let url = format!("http://{}/", listener.local_addr()?);
+//!         let server = smol::spawn(async move {
+//!             let session = listener.accept().await?;
+//!             let mut stream = session.accept().await?;
+//!             let mut text = String::new();
+//!             stream.read_to_string(&mut text).await?;
+//!             stream.write_all(text.to_uppercase().as_bytes()).await?;
+//!             stream.close().await
+//!         });
+//!         let session = connect(&url, Options::new()).await?;
+//!         let mut stream = session.open().await?;
+//!         stream.write_all(b"hello").await?;
+//!         stream.close().await?; // The writing half.
+//!         let mut answer = String::new();
+//!         stream.read_to_string(&mut answer).await?;
+//!         assert_eq!(answer, "HELLO");
+//!         Ok(server.await?)
+//!     })
+//! }
+//! ```
+//!
 //! # Tasks
 //! An application's read or write runs the protocol itself; no task stands between. Beside the application's own there
 //! are:

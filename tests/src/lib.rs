@@ -36,3 +36,8 @@ pub mod trace;
 pub const MS: u64 = 1_000;
 /// A second in the harness's unit, the microsecond.
 pub const SEC: u64 = 1_000_000;
+
+// README's examples are compiled and run here, where all the crates that they use are known.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
