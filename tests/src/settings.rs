@@ -38,6 +38,12 @@ pub fn tuned() -> Config {
     Settings::default().config()
 }
 
+/// The tuned default, with so many streams open at once.
+pub fn with_streams(streams: u64) -> Config {
+    let builder = Config::builder().streams(streams);
+    builder.build().expect("tests ask for what fits together")
+}
+
 /// The source's own schedule.
 pub fn classic() -> Config {
     Config::classic()

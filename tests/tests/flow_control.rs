@@ -159,6 +159,24 @@ fn streams_beyond_the_count_wait_their_turn() {
     assert_eq!(pair.client().talkers.len(), 2_000);
 }
 
+/// §6.1: however many streams live long, one that ends makes room for another.
+#[test]
+fn streams_that_live_long_leave_room_for_short_ones() {
+    let mut pair = Pair::with(7, settings::with_streams(16));
+    pair.serve(Script::echo(0));
+    for _ in 0..14 {
+        pair.client().play(Script::ping(100, 10, 100 * SEC));
+    }
+    for _ in 0..40 {
+        pair.client().play(Script::bulk(100));
+    }
+    let all = pair.run_until(60 * SEC, |p| {
+        let talkers = p.clients[0].talkers.values();
+        talkers.filter(|talker| talker.is_done()).count() == 40
+    });
+    assert!(all, "those that live long keep the short ones out");
+}
+
 /// L1, S14: a gap early in a stream, and hundreds of small writes behind it: an honest writer is no violator.
 #[test]
 fn many_small_writes_behind_a_gap() {

@@ -80,10 +80,9 @@ impl Streams {
 
     /// The next control message, made from the state as it is now.
     pub(crate) fn next_control(&mut self) -> Option<Control> {
-        let grown = self.theirs_ended + self.theirs_most;
-        if grown > self.theirs_told && (grown - self.theirs_told) * 2 >= self.theirs_most {
-            self.theirs_told = grown;
-            return Some(Control::Streams { total: grown });
+        if let Some(total) = self.more_streams() {
+            self.theirs_told = total;
+            return Some(Control::Streams { total });
         }
         let id = self.says.front().copied()?;
         self.unlist(id);
@@ -214,10 +213,17 @@ impl Streams {
 
     /// Whether a control message is a reason for a bundle by itself.
     pub(crate) fn is_urgent(&self) -> bool {
-        let grown = self.theirs_ended + self.theirs_most;
-        let awaited =
-            self.theirs >= self.theirs_told && (grown - self.theirs_told) * 2 >= self.theirs_most;
+        let awaited = self.theirs >= self.theirs_told && self.more_streams().is_some();
         self.urgent > 0 || awaited
+    }
+
+    /// How many streams the peer may open now, if it is to be told: when half of what it may have open has ended, and
+    /// as soon as any has if it has opened all it may.
+    fn more_streams(&self) -> Option<u64> {
+        let total = self.theirs_ended + self.theirs_most;
+        let more = total.saturating_sub(self.theirs_told);
+        let is_stuck = self.theirs >= self.theirs_told;
+        (more > 0 && (is_stuck || more * 2 >= self.theirs_most)).then_some(total)
     }
 
     /// Whether there is anything that should be said soon.
