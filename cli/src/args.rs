@@ -111,9 +111,18 @@ pub struct Serve {
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub max_connections: usize,
 
+    /// How it runs.
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// How either end runs.
+#[derive(Debug, Args)]
+pub struct Running {
     /// How long connections may finish after an interrupt
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
+
     /// What it runs on
     ///
     /// The environment's SMOL_THREADS says how many threads run smol's tasks; without it, one does, which is quickest
@@ -179,19 +188,9 @@ pub struct Connect {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
 
-    /// How long connections may finish after an interrupt
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
-    pub grace: Duration,
-    /// What it runs on
-    ///
-    /// The environment's SMOL_THREADS says how many threads run smol's tasks; without it, one does, which is quickest
-    /// for a few connections.
-    #[arg(long, value_enum, default_value_t)]
-    pub runtime: Runtime,
-
-    /// End with standard input, which the process that started this one holds
-    #[arg(long, hide = true)]
-    pub with_parent: bool,
+    /// How it runs.
+    #[command(flatten)]
+    pub running: Running,
 }
 
 impl Connect {

@@ -59,13 +59,13 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(args: Serve) -> Result<(), Error> {
-    if args.with_parent {
+    if args.running.with_parent {
         parent::follow()?;
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
     let path = args.path.clone();
     let server = Server::start(
-        args.runtime,
+        args.running.runtime,
         ServeOptions {
             listen: args.listen,
             path: args.path,
@@ -77,7 +77,7 @@ fn serve(args: Serve) -> Result<(), Error> {
     )?;
     say(format_args!("listening on http://{}{path}", server.addr()));
     stop.wait()?;
-    server.stop(args.grace);
+    server.stop(args.running.grace);
     Ok(())
 }
 
@@ -85,20 +85,20 @@ fn connect(args: &Connect) -> Result<(), Error> {
     if let Some(destination) = &args.stdio {
         let stop = Stop::on_signals(Hangup::Stops)?;
         return stdio::run(
-            args.runtime,
+            args.running.runtime,
             &args.url,
             args.options(),
             destination,
-            args.grace,
+            args.running.grace,
             &stop,
         );
     }
-    if args.with_parent {
+    if args.running.with_parent {
         parent::follow()?;
     }
     let stop = Stop::on_signals(Hangup::Untouched)?;
     let client = Client::start(
-        args.runtime,
+        args.running.runtime,
         &args.url,
         args.options(),
         &args.forward,
@@ -108,6 +108,6 @@ fn connect(args: &Connect) -> Result<(), Error> {
         say(format_args!("forwarding {addr} to {destination}"));
     }
     stop.wait()?;
-    client.stop(args.grace);
+    client.stop(args.running.grace);
     Ok(())
 }

@@ -77,7 +77,8 @@ impl Listener {
         options: ListenOptions,
     ) -> io::Result<Listener> {
         let addr = socket.local_addr()?;
-        let (path, limits) = (options.path.clone(), options.limits.clone());
+        let path = options.path.clone();
+        let limits = options.limits.clone().unwrap_or_default();
         let handler = Handler::new(options)?;
         let running = Arc::new(Running::default());
         // Before the first request can come.

@@ -11,7 +11,7 @@ use posthole_tests::bounded::bounded;
 use session_support::{listener, options, url};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -53,18 +53,27 @@ fn what_makes_no_sense_is_a_matter_of_the_target() {
 fn incoming_sessions_come_until_the_listener_is_closed() {
     bounded(|| {
         let listener = Arc::new(listener());
+        let (sender, accepted) = mpsc::channel();
         let accepting = {
             let listener = listener.clone();
-            thread::spawn(move || listener.incoming().map(Result::unwrap).count())
+            thread::spawn(move || {
+                for session in listener.incoming() {
+                    sender.send(session.unwrap()).unwrap();
+                }
+            })
         };
         let clients: Vec<_> = (0..3)
             .map(|_| connect(&url(&listener), options()).unwrap())
             .collect();
+        // Kept, as dropping one closes it.
+        let sessions: Vec<_> = accepted.iter().take(3).collect();
         for client in clients {
             client.close().unwrap();
         }
         listener.close(Duration::from_secs(20));
-        assert_eq!(accepting.join().unwrap(), 3);
+        accepting.join().unwrap();
+        assert!(accepted.recv().is_err(), "a fourth");
+        drop(sessions);
     });
 }
 

@@ -4,7 +4,7 @@ use crate::front::OwnFront;
 use crate::handler::{Handler, Waiting};
 use crate::session::Session;
 use crate::spawn::Spawner;
-use posthole_runtime::ListenOptions;
+use posthole_runtime::{Limits, ListenOptions};
 use smol::net::AsyncToSocketAddrs;
 use smol::stream::Stream;
 use std::fmt;
@@ -87,7 +87,8 @@ impl Listener {
         options: ListenOptions,
     ) -> io::Result<Listener> {
         let addr = socket.local_addr()?;
-        let (path, limits) = (options.path.clone(), options.limits.clone());
+        let path = options.path.clone();
+        let limits = options.limits.clone().unwrap_or_else(Limits::for_tasks);
         let handler = Handler::new_on(spawner, options)?;
         let front = Arc::new(Running {
             front: Mutex::default(),

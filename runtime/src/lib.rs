@@ -41,11 +41,13 @@
 //! ends                        what a session keeps of its streams, and what handles do to them
 //! block                       large blocks of memory, used again while they are warm
 //! house                       a server's sessions: which one a request belongs to, which wait to be accepted
+//! budget quiet                what strangers may take of a front's memory and of the log
 //! options limits error stats reply path     words that runtimes share
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod block;
+mod budget;
 mod driver;
 mod ends;
 mod error;
@@ -54,6 +56,7 @@ mod limits;
 mod machine;
 mod options;
 mod path;
+mod quiet;
 mod reply;
 mod stats;
 #[cfg(test)]
@@ -61,6 +64,7 @@ mod testing;
 mod wait;
 mod work;
 
+pub use budget::{Budget, Lease};
 pub use driver::State;
 pub use ends::{Pieces, Tried};
 pub use error::{ConnectError, SessionEnded};
@@ -68,6 +72,7 @@ pub use house::{House, Visit};
 pub use limits::Limits;
 pub use options::{ListenOptions, Options, TlsChoice};
 pub use path::News;
+pub use quiet::Quiet;
 pub use reply::Reply;
 pub use stats::Stats;
 pub use wait::Waiters;

@@ -132,7 +132,7 @@ pub struct ListenOptions {
     /// See [`path`](ListenOptions::path()).
     pub path: String,
     /// See [`limits`](ListenOptions::limits()).
-    pub limits: Limits,
+    pub limits: Option<Limits>,
     /// See [`config`](ListenOptions::config()).
     pub config: Config,
     /// See [`router`](ListenOptions::router()).
@@ -143,7 +143,7 @@ impl Default for ListenOptions {
     fn default() -> ListenOptions {
         ListenOptions {
             path: "/".into(),
-            limits: Limits::default(),
+            limits: None,
             config: Config::default(),
             router: RouterConfig::default(),
         }
@@ -164,10 +164,11 @@ impl ListenOptions {
         self
     }
 
-    /// What clients may make the HTTP side spend. Of no meaning to a `Handler`.
+    /// What clients may make the HTTP side spend. Of no meaning to a `Handler`. Default: what suits the runtime, which
+    /// is [`Limits::default`] on threads and [`Limits::for_tasks`] on tasks.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> ListenOptions {
-        self.limits = limits;
+        self.limits = Some(limits);
         self
     }
 

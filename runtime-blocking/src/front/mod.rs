@@ -14,13 +14,11 @@
 //! [`Service::begin`] with the body of each POST to the path, and write each [`Reply`] with the headers that
 //! `posthole_protocol::http` names.
 
-mod budget;
 mod conn;
 mod head;
 mod helpers;
 mod outgoing;
 mod own;
-mod quiet;
 mod reader;
 mod reply;
 mod request_body;

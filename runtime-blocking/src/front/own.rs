@@ -1,13 +1,13 @@
 //! The default front: one thread for each connection, over nothing but `httparse` and sockets, made to face strangers.
 
-use super::budget::Budget;
 use super::conn::Conn;
 use super::helpers::Helpers;
-use super::quiet::Quiet;
 use super::reader::Reader;
 use super::reply::Refusal;
 use super::sock;
 use super::{Limits, Service};
+use crate::timer;
+use posthole_runtime::{Budget, Quiet};
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -163,7 +163,7 @@ impl Front {
                 }
                 Err(error) if sock::is_out_of_descriptors(&error) && reserve.take().is_some() => {}
                 Err(error) => {
-                    if let Some(unsaid) = self.shed.may_say() {
+                    if let Some(unsaid) = self.shed.may_say(timer::now()) {
                         tracing::warn!(%error, unsaid, "can't accept");
                     }
                     // Most such errors are about one connection, gone already; others pass when something is freed.
@@ -190,14 +190,14 @@ impl Front {
                 reader.run();
                 drop(listed);
             });
-        if let (Err(error), Some(unsaid)) = (spawned, self.shed.may_say()) {
+        if let (Err(error), Some(unsaid)) = (spawned, self.shed.may_say(timer::now())) {
             tracing::warn!(%error, unsaid, "can't serve a connection");
         }
     }
 
     /// Tells a client to come again, as well as that can be done without waiting for it.
     fn shed(&self, stream: TcpStream, refusal: Refusal) {
-        if let Some(unsaid) = self.shed.may_say() {
+        if let Some(unsaid) = self.shed.may_say(timer::now()) {
             tracing::warn!(why = refusal.why, unsaid, "connection turned away");
         }
         let busy = refusal.to_bytes();

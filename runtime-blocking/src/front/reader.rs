@@ -7,6 +7,7 @@ use super::reply::Refusal;
 use super::request_body;
 use super::sock::{self, Got};
 use super::{Limits, Ticket};
+use crate::timer;
 use bytes::Bytes;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -135,7 +136,7 @@ impl Reader {
     /// Answers, and then goes on reading for a while: closing while the client still sends would make its system
     /// throw the answer away (RFC 9112 §9.6).
     fn refuse(mut self, refusal: Refusal) {
-        if let Some(unsaid) = self.front.refused.may_say() {
+        if let Some(unsaid) = self.front.refused.may_say(timer::now()) {
             tracing::info!(status = refusal.status, why = refusal.why, peer = %self.peer, unsaid, "request refused");
         }
         let Limits {

@@ -3,12 +3,11 @@
 mod chunks;
 
 use super::Limits;
-use super::budget::Lease;
 use super::reader::{Fault, Inlet};
 use super::reply::Refusal;
 use bytes::Bytes;
 use chunks::Chunks;
-use posthole_runtime::block;
+use posthole_runtime::{Lease, block};
 use std::time::Instant;
 
 /// Reads a body of `length` bytes that begins with `came`.

@@ -13,11 +13,12 @@
 //! - A client that goes while its request is held is not noticed before the reply is written.
 
 use super::helpers::Helpers;
-use super::quiet::Quiet;
 use super::reply::{Head, Persist, Refusal};
 use super::{Limits, Reply, Responder, Service, Ticket};
+use crate::timer;
 use bytes::Bytes;
 use posthole_protocol::http::request::path_of;
+use posthole_runtime::Quiet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,7 +173,7 @@ impl Shared {
     }
 
     fn refuse(&self, request: Request, mut refusal: Refusal) {
-        if let Some(unsaid) = self.refused.may_say() {
+        if let Some(unsaid) = self.refused.may_say(timer::now()) {
             tracing::info!(
                 status = refusal.status,
                 why = refusal.why,

@@ -18,15 +18,12 @@
 //! mount.rs         one request: read, begun, answered; a hyper service
 //! request_body.rs  a body, whole, with its bounds
 //! answer.rs        replies and refusals as hyper writes them
-//! budget.rs quiet.rs
 //! ```
 
 mod answer;
-mod budget;
 mod conn;
 mod mount;
 mod own;
-mod quiet;
 mod request_body;
 mod task;
 mod wire;

@@ -1,16 +1,16 @@
 //! One request, from its head to its answer, as a service of hyper's.
 
 use super::answer::{self, Answer, Heads};
-use super::budget::Budget;
 use super::conn::Conn;
-use super::quiet::Quiet;
 use super::request_body::{self, Fault};
 use super::{Limits, Service};
+use crate::timer;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use posthole_protocol::http::Refusal;
 use posthole_protocol::http::request::{Framing, Version, take};
+use posthole_runtime::{Budget, Quiet};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -195,7 +195,7 @@ impl<S: Service> Hall<S> {
     }
 
     pub(super) fn log(&self, refusal: Refusal, peer: Option<SocketAddr>) {
-        if let Some(unsaid) = self.refused.may_say() {
+        if let Some(unsaid) = self.refused.may_say(timer::now()) {
             let peer = peer.map(tracing::field::display);
             tracing::info!(
                 status = refusal.status,

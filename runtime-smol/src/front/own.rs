@@ -2,13 +2,14 @@
 
 use super::conn::{Conn, Stop};
 use super::mount::Hall;
-use super::quiet::Quiet;
 use super::task::Task;
 use super::{Limits, Service};
 use crate::io::Alarm;
 use crate::spawn::Spawner;
+use crate::timer;
 use hyper::server::conn::http1;
 use posthole_protocol::http::Refusal;
+use posthole_runtime::Quiet;
 use smol::{Async, Timer};
 use std::collections::HashMap;
 use std::fmt;
@@ -177,7 +178,7 @@ impl Front {
                 }
                 Err(error) if is_out_of_descriptors(&error) && reserve.take().is_some() => {}
                 Err(error) => {
-                    if let Some(unsaid) = self.shed.may_say() {
+                    if let Some(unsaid) = self.shed.may_say(timer::now()) {
                         tracing::warn!(%error, unsaid, "can't accept");
                     }
                     // Most such errors are about one connection, gone already; others pass when something is freed.
@@ -216,7 +217,7 @@ impl Front {
 
     /// Tells a client to come again, as well as that can be done without waiting for it.
     fn shed(&self, stream: &Async<TcpStream>, refusal: Refusal) {
-        if let Some(unsaid) = self.shed.may_say() {
+        if let Some(unsaid) = self.shed.may_say(timer::now()) {
             tracing::warn!(why = refusal.why, unsaid, "connection turned away");
         }
         let mut stream = stream.get_ref();

@@ -1,13 +1,12 @@
 //! The body of a request: one allocation, which grows with what has come, not with what is claimed.
 
 use super::Limits;
-use super::budget::{Budget, Lease};
 use crate::io::Alarm;
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use posthole_protocol::http::Refusal;
 use posthole_protocol::http::request::Framing;
-use posthole_runtime::block;
+use posthole_runtime::{Budget, Lease, block};
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;

@@ -1,18 +1,19 @@
-//! One bound on the memory of all bodies being read.
+//! One bound on the memory of all bodies that a front is reading.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many bytes may still be taken.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicUsize);
+pub struct Budget(AtomicUsize);
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Budget {
+    /// So many bytes for all bodies together.
+    pub fn new(bytes: usize) -> Budget {
         Budget(AtomicUsize::new(bytes))
     }
 
     /// Nothing yet; give it back by dropping it.
-    pub(super) fn lease(&self) -> Lease<'_> {
+    pub fn lease(&self) -> Lease<'_> {
         Lease {
             budget: self,
             taken: 0,
@@ -22,7 +23,7 @@ impl Budget {
 
 /// What one body has taken.
 #[derive(Debug)]
-pub(super) struct Lease<'a> {
+pub struct Lease<'a> {
     budget: &'a Budget,
     taken: usize,
 }
@@ -30,7 +31,7 @@ pub(super) struct Lease<'a> {
 impl Lease<'_> {
     /// Takes as much as is missing to `bytes` in all; false, and nothing taken, if there isn't as much left.
     #[must_use]
-    pub(super) fn raise_to(&mut self, bytes: usize) -> bool {
+    pub fn raise_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.taken);
         let taken = self
             .budget
