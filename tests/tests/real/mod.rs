@@ -113,10 +113,24 @@ fn edited(file: &str, edits: &[(&str, &str)]) -> String {
     lines.join("\n")
 }
 
-/// A port that was free a moment ago.
+/// A port for a proxy. Below those that the system gives to connections (32768 on), or one of the many that other
+/// tests make meanwhile could have it before the proxy binds it, or while it is killed and not yet back; and no two
+/// tests get the same.
 fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other processes begin elsewhere.
+    let begin = std::process::id().wrapping_mul(97);
+    for _ in 0..COUNT {
+        let number = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + number).expect("below 32768");
+        let addr = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(addr).is_ok() {
+            return addr.into();
+        }
+    }
+    panic!("no free port from {FIRST} on");
 }
 
 /// What a proxy of some kind needs to run.
