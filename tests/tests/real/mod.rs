@@ -73,6 +73,12 @@ impl Home {
         self.0.join(name)
     }
 
+    /// A name that no other proxy has, of letters and digits.
+    fn service(&self) -> String {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        name.replace('-', "")
+    }
+
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let file = self.file(name);
         fs::write(&file, text).unwrap();
@@ -88,6 +94,14 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+        // What a squid that was killed leaves of its shared memory.
+        let service = self.service();
+        for file in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+            let name = file.file_name();
+            if name.to_string_lossy().split('-').next() == Some(&service) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
     }
 }
 

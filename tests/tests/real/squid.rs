@@ -59,10 +59,18 @@ fn start_with(ip: Ipv4Addr, access: &str) -> Option<Proxy> {
     );
     home.write("passwords", PASSWORDS);
     let conf = home.write("squid.conf", &text);
+    // Names its shared memory: two squids of one name that begin at once get in each other's way.
+    let service = home.service();
     Some(
         Recipe {
             program,
-            arguments: arguments(["-N".as_ref(), "-f".as_ref(), &conf]),
+            arguments: arguments([
+                "-N".as_ref(),
+                "-n".as_ref(),
+                service.as_ref(),
+                "-f".as_ref(),
+                &conf,
+            ]),
             home,
             addr,
             // Asked politely it waits 30 s for its clients.
