@@ -54,6 +54,24 @@ fn a_cancel_wakes_who_reads_and_who_writes() {
     }
 }
 
+/// A cancel between a lane's pick-up of a request and its start was lost: the exchange ran to its answer or patience.
+#[test]
+fn a_cancel_before_the_start_is_not_lost() {
+    let server = Script::new(|mut visit| {
+        let request = visit.request().unwrap();
+        assert_eq!(request.body.len(), 9, "only the exchange that was wanted");
+        visit.stream.write_all(&ours(9, b"\xf8")).unwrap();
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    lane.canceller().cancel(8);
+    let trouble = lane.exchange(8, &zeros(8), LONG, &mut || {}).unwrap_err();
+    assert!(!trouble.reached);
+    assert!(trouble.says.contains("given up"), "{}", trouble.says);
+    lane.exchange(9, &zeros(9), LONG, &mut || {}).unwrap();
+    drop(lane);
+    server.join();
+}
+
 /// Whenever a cancel comes, the call ends, in an answer or an error, and the lane is good for another exchange.
 #[test]
 fn cancels_at_any_moment() {

@@ -82,7 +82,10 @@ impl Lane {
         patience: Duration,
         progress: &mut dyn FnMut(),
     ) -> Result<Bytes, Trouble> {
-        self.watch.begin(exchange, patience);
+        if !self.watch.begin(exchange, patience) {
+            self.watch.end();
+            return Err(Trouble::given_up(&self.target.way, false));
+        }
         let mut result = self.attempt(exchange, body, progress);
         if let Err(Broken::Http(error)) = &result
             && is_closed_error(error)

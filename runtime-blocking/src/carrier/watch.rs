@@ -18,8 +18,9 @@ pub(super) type Found = Option<io::Result<Vec<SocketAddr>>>;
 pub struct Canceller(pub(super) Arc<Watch>);
 
 impl Canceller {
-    /// Wakes the call that waits for this exchange, which then ends in an error. Does nothing if another exchange,
-    /// or none, is running. The lane stays usable; its next exchange takes a fresh connection.
+    /// Wakes the call that waits for this exchange, which then ends in an error; if the lane comes to it only later,
+    /// it ends so at once. Other exchanges are left alone. The lane stays usable; after an exchange that was running
+    /// the next takes a fresh connection.
     ///
     /// While the connection is just being made, waking it works on Linux; elsewhere it ends with the attempt, after
     /// ten seconds at most.
@@ -43,6 +44,9 @@ pub(super) struct Watch {
 struct State {
     running: Option<u64>,
     cancelled: bool,
+    /// Cancelled while it was not running: perhaps it has yet to begin. The last such is enough, as a lane is given
+    /// its next exchange only when the one before is over.
+    called_off: Option<u64>,
     waiting: Waiting,
 }
 
@@ -72,10 +76,12 @@ impl Waiting {
 }
 
 impl Watch {
-    pub(super) fn begin(&self, exchange: u64, patience: Duration) {
+    /// Says whether the exchange is still wanted; [`Watch::end`] follows in any case.
+    pub(super) fn begin(&self, exchange: u64, patience: Duration) -> bool {
         let mut state = self.lock();
         state.running = Some(exchange);
-        state.cancelled = false;
+        state.cancelled = state.called_off.take() == Some(exchange);
+        let is_wanted = !state.cancelled;
         self.patience.store(
             u64::try_from(patience.as_micros()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
@@ -83,6 +89,7 @@ impl Watch {
         self.fresh.store(false, Ordering::Relaxed);
         self.sent.store(false, Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
+        is_wanted
     }
 
     /// Ends the running exchange; says whether it was cancelled.
@@ -111,7 +118,11 @@ impl Watch {
 
     fn cancel(&self, exchange: u64) {
         let mut state = self.lock();
-        if state.running != Some(exchange) || state.cancelled {
+        if state.running != Some(exchange) {
+            state.called_off = Some(exchange);
+            return;
+        }
+        if state.cancelled {
             return;
         }
         state.cancelled = true;
