@@ -190,6 +190,11 @@ impl Way {
         self.url.scheme == Scheme::Https
     }
 
+    /// Whether TLS is spoken with either.
+    pub fn has_tls(&self) -> bool {
+        self.has_tls_to_proxy() || self.has_tls_to_server()
+    }
+
     /// Whether a CONNECT comes before the requests.
     pub fn is_tunnelled(&self) -> bool {
         self.proxy.is_some() && (self.has_tls_to_server() || self.plain == Plain::Connect)

@@ -1,5 +1,6 @@
 //! Makes connections: looks up the first hop, connects, asks a proxy for a tunnel, and speaks TLS where it is due.
 
+use super::body::Outgoing;
 use super::socket::Connection;
 use super::target::Target;
 use super::watch::{Cancelled, Waiting, Watch};
@@ -20,19 +21,27 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 pub(super) struct Dial {
     target: Arc<Target>,
     watch: Arc<Watch>,
+    body: Outgoing,
 }
 
 impl Dial {
-    pub(super) fn new(target: Arc<Target>, watch: Arc<Watch>) -> Dial {
-        Dial { target, watch }
+    pub(super) fn new(target: Arc<Target>, watch: Arc<Watch>, body: Outgoing) -> Dial {
+        Dial {
+            target,
+            watch,
+            body,
+        }
     }
 
     fn dial(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Trouble> {
         let socket = self.open()?;
         let way = self.way();
-        let is_plain = !way.has_tls_to_proxy() && !way.has_tls_to_server();
-        let mut line: Box<dyn Transport> =
-            Box::new(Connection::new(socket, self.watch.clone(), is_plain));
+        let mut line: Box<dyn Transport> = Box::new(Connection::new(
+            socket,
+            self.watch.clone(),
+            self.body.clone(),
+            !way.has_tls(),
+        ));
         if let Some(proxy) = way.proxy().filter(|_| way.has_tls_to_proxy()) {
             line = self.speak_tls(details, &proxy.to_string(), line)?;
         }

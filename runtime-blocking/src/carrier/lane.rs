@@ -1,5 +1,6 @@
 //! One connection, one exchange at a time.
 
+use super::body::Outgoing;
 use super::dial::{Dial, NoResolver};
 use super::socket::is_closed;
 use super::target::Target;
@@ -9,7 +10,7 @@ use posthole_protocol::http::policy::{FIRST_PIECE, IDLE, LARGEST_ANSWER, LARGEST
 use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
 use posthole_runtime::block;
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::{HeaderMap, HeaderValue, Request, header};
@@ -23,6 +24,7 @@ pub struct Lane {
     target: Arc<Target>,
     watch: Arc<Watch>,
     headers: HeaderMap,
+    body: Outgoing,
     agent: Agent,
 }
 
@@ -41,15 +43,17 @@ impl Lane {
             .max_response_header_size(LARGEST_HEAD);
         #[cfg(feature = "tls")]
         let config = config.tls_config(target.tls.clone());
+        let body = Outgoing::new(!target.way.has_tls());
         let agent = Agent::with_parts(
             config.build(),
-            Dial::new(target.clone(), watch.clone()),
+            Dial::new(target.clone(), watch.clone(), body.clone()),
             NoResolver,
         );
         Lane {
             headers: target.headers(),
             target,
             watch,
+            body,
             agent,
         }
     }
@@ -113,13 +117,8 @@ impl Lane {
         body: &Chain,
         progress: &mut dyn FnMut(),
     ) -> Result<Bytes, Broken> {
-        let mut parts = Parts {
-            parts: body.parts(),
-            at: 0,
-            is_begun: false,
-            progress,
-        };
-        let mut request = Request::new(SendBody::from_reader(&mut parts));
+        let mut reader = self.body.reader(body, progress);
+        let mut request = Request::new(SendBody::from_reader(&mut reader));
         *request.method_mut() = METHOD
             .parse()
             .map_err(ureq::http::Error::from)
@@ -223,42 +222,4 @@ impl From<Trouble> for Broken {
 
 fn is_closed_error(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(e) if is_closed(e))
-}
-
-/// A body as a reader that fills whatever it is given: ureq sends what one read gave before it reads again.
-struct Parts<'a> {
-    parts: &'a [Bytes],
-    /// Where in the first of them.
-    at: usize,
-    is_begun: bool,
-    progress: &'a mut dyn FnMut(),
-}
-
-impl Read for Parts<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Asked again, so what it got before is on its way.
-        if std::mem::replace(&mut self.is_begun, true) {
-            (self.progress)();
-        }
-        let mut filled = 0;
-        while let Some((part, others)) = self.parts.split_first() {
-            let rest = part.get(self.at..).unwrap_or_default();
-            let room = buffer.get_mut(filled..).unwrap_or_default();
-            if room.is_empty() {
-                break;
-            }
-            let amount = rest.len().min(room.len());
-            if let (Some(to), Some(from)) = (room.get_mut(..amount), rest.get(..amount)) {
-                to.copy_from_slice(from);
-            }
-            filled += amount;
-            if amount == rest.len() {
-                self.parts = others;
-                self.at = 0;
-            } else {
-                self.at += amount;
-            }
-        }
-        Ok(filled)
-    }
 }

@@ -10,6 +10,7 @@
 //!           \___ Dial makes these ________________________________/      \___ Watch: patience, cancel
 //! ```
 
+mod body;
 mod dial;
 mod lane;
 mod socket;

@@ -5,9 +5,11 @@
 //!   closes. From then on output is dropped and the answer is read.
 //! - No read or write may take longer than the exchange's patience without a byte moving.
 
+use super::body::Outgoing;
 use super::watch::Watch;
+use bytes::Bytes;
 use socket2::Socket;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,9 @@ const INPUT: usize = 256 * 1024;
 /// With less room than this output is written: a line of a head must find room.
 const ROOM: usize = 32 * 1024;
 
+/// Pieces written at once: the system takes at most 1024.
+const SLICES: usize = 256;
+
 /// How often a write that is stuck looks whether an answer has come meanwhile.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -31,6 +36,9 @@ pub(super) struct Connection {
     socket: Arc<Socket>,
     watch: Arc<Watch>,
     buffers: InOut,
+    body: Outgoing,
+    /// What is written after the output that is held.
+    pieces: Vec<Bytes>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     /// Whether input before the request is out means an answer; with TLS it may be anything.
@@ -42,11 +50,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Arc<Socket>, watch: Arc<Watch>, is_plain: bool) -> Connection {
+    pub(super) fn new(
+        socket: Arc<Socket>,
+        watch: Arc<Watch>,
+        body: Outgoing,
+        is_plain: bool,
+    ) -> Connection {
         Connection {
             socket,
             watch,
             buffers: InOut::default(),
+            body,
+            pieces: Vec::new(),
             read_timeout: None,
             write_timeout: None,
             is_plain,
@@ -57,7 +72,14 @@ impl Connection {
 
     fn flush(&mut self) -> io::Result<()> {
         let held = std::mem::take(&mut self.buffers.held);
-        let mut rest = self.buffers.output.get(..held).unwrap_or_default();
+        let pieces = std::mem::take(&mut self.pieces);
+        let head = self.buffers.output.get(..held).unwrap_or_default();
+        let mut slices: Vec<IoSlice<'_>> = std::iter::once(head)
+            .chain(pieces.iter().map(|piece| &**piece))
+            .filter(|slice| !slice.is_empty())
+            .map(IoSlice::new)
+            .collect();
+        let mut rest = slices.as_mut_slice();
         let patience = self.watch.patience();
         let slice = patience.min(LOOK);
         if self.write_timeout != Some(slice) && !rest.is_empty() {
@@ -66,10 +88,11 @@ impl Connection {
         }
         let mut stuck = Duration::ZERO;
         while !rest.is_empty() && !self.is_deaf {
-            match (&*self.socket).write(rest) {
+            let now = rest.get(..rest.len().min(SLICES)).unwrap_or_default();
+            match (&*self.socket).write_vectored(now) {
                 Ok(0) => self.is_deaf = true,
                 Ok(written) => {
-                    rest = rest.get(written..).unwrap_or_default();
+                    IoSlice::advance_slices(&mut rest, written);
                     stuck = Duration::ZERO;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -119,6 +142,9 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         self.has_just_read = false;
+        if self.body.take_into(&mut self.pieces) {
+            return Ok(self.flush()?);
+        }
         self.buffers.held = self.buffers.held.saturating_add(amount).min(OUTPUT);
         if OUTPUT - self.buffers.held < ROOM {
             self.flush()?;

@@ -35,7 +35,7 @@ impl Target {
             .path_and_query(way.origin_form())
             .build()
             .map_err(|_| ConnectError::Url(UrlError::Host(url.host.clone())))?;
-        let has_tls = way.has_tls_to_server() || way.has_tls_to_proxy();
+        let has_tls = way.has_tls();
         #[cfg(not(feature = "tls"))]
         refuse_tls(tls, has_tls)?;
         Ok(Target {

@@ -30,7 +30,7 @@ impl Target {
         if way.target().parse::<Uri>().is_err() {
             return Err(ConnectError::Url(UrlError::Host(way.url().host.clone())));
         }
-        let has_tls = way.has_tls_to_server() || way.has_tls_to_proxy();
+        let has_tls = way.has_tls();
         #[cfg(not(feature = "tls"))]
         refuse_tls(tls, has_tls)?;
         Ok(Target {
