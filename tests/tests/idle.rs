@@ -1,9 +1,10 @@
 //! Silence costs one exchange a wait, and ends the moment somebody speaks (S3, S4, S22, D4).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use posthole_protocol::Config;
 use posthole_protocol::wire::Content;
 use posthole_tests::app::{Reading, Script};
-use posthole_tests::craft::{FakeServer, data};
+use posthole_tests::craft::{FakeClient, FakeServer, data};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
 use posthole_tests::settings::{self, Settings};
@@ -71,6 +72,23 @@ fn quick_ping_pongs_cost_one_exchange_each() {
             cost <= 105 + idle,
             "{cost} exchanges for 100 ping-pongs, {idle} of them idle"
         );
+    }
+}
+
+/// S5, A12: a surplus exchange waits `grace` for a reply of the application's to ride on its answer. To bulk that waited
+/// in vain: with every exchange for bulk held, nothing more could be sent for 20 ms.
+#[test]
+fn s5_bulk_is_not_held_for_a_reply() {
+    for (bytes, waits) in [(&[7; 50][..], true), (&[7; 10_000], false)] {
+        let mut fake = FakeClient::connected(Config::default());
+        fake.prefix.echo = None;
+        fake.send(&[]);
+        fake.prefix.open = vec![fake.exchange - 1];
+        let before = fake.answers.len();
+        fake.send(&[data(0, 0, bytes), data(0, bytes.len() as u64, bytes)]);
+        assert_eq!(fake.answers.len() == before, waits, "{} bytes", bytes.len());
+        fake.run_for(30 * MS);
+        assert_eq!(fake.answers.len(), before + 1, "one of two is held");
     }
 }
 

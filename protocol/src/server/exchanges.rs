@@ -37,6 +37,9 @@ pub(crate) struct Held {
     pub(crate) arrived_at: Instant,
     pub(crate) wait: Duration,
     pub(crate) answer_max: usize,
+    /// Its request brought more than one message holds, so that no reply of the application's is likely to it, and
+    /// the client may have no other exchange for what follows.
+    pub(crate) is_bulk: bool,
     pub(crate) at_once: AtOnce,
 }
 
@@ -236,6 +239,7 @@ mod tests {
                 arrived_at,
                 wait,
                 answer_max: 0,
+                is_bulk: false,
                 at_once: AtOnce::No,
             });
         }

@@ -18,7 +18,8 @@ use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::{Instant, wire_micros};
 use crate::wire::{
-    AnswerPrefix, Bundle, Chain, Decoded, Params, Refusal, RequestPrefix, decode, encode,
+    AnswerPrefix, Bundle, Chain, Decoded, MAX_PAYLOAD, Params, Refusal, RequestPrefix, decode,
+    encode,
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -184,17 +185,19 @@ impl Server {
         let opening = prefix.opening.is_some();
         let fine = self.take_in(decoded, size);
         match self.exchanges.on_arrival(number) {
-            Arrival::New if !fine => self.hold_request(request, number, &prefix, AtOnce::Empty),
+            Arrival::New if !fine => {
+                self.hold_request(request, number, &prefix, size, AtOnce::Empty)
+            }
             Arrival::New if opening && !self.vouched => {
-                self.hold_request(request, number, &prefix, AtOnce::Data)
+                self.hold_request(request, number, &prefix, size, AtOnce::Data)
             }
             // Nor is an echo held for long, so that its sender learns that it has arrived.
             Arrival::New if opening || prefix.echo.is_some() => {
-                self.hold_request(request, number, &prefix, AtOnce::Grace)
+                self.hold_request(request, number, &prefix, size, AtOnce::Grace)
             }
-            Arrival::New => self.hold_request(request, number, &prefix, AtOnce::No),
+            Arrival::New => self.hold_request(request, number, &prefix, size, AtOnce::No),
             // Nobody waits for it, says a newer request (A14).
-            Arrival::Unlisted => self.hold_request(request, number, &prefix, AtOnce::Empty),
+            Arrival::Unlisted => self.hold_request(request, number, &prefix, size, AtOnce::Empty),
             Arrival::Held => {
                 // The two newest copies get the same answer; one before them is not waited for (A21).
                 if let Some(old) = self.exchanges.add_copy(number, request) {
@@ -204,7 +207,7 @@ impl Server {
             Arrival::Answered => {
                 // Its answer did not get through, or not yet: what it carried may go in a second one (A21).
                 self.session.outbox.late(number, self.session.now);
-                self.hold_request(request, number, &prefix, AtOnce::Data);
+                self.hold_request(request, number, &prefix, size, AtOnce::Data);
             }
         }
     }
@@ -214,6 +217,7 @@ impl Server {
         request: RequestId,
         number: u64,
         prefix: &RequestPrefix,
+        size: usize,
         at_once: AtOnce,
     ) {
         let body_max = self.session.config.body_max();
@@ -225,6 +229,7 @@ impl Server {
             answer_max: usize::try_from(prefix.answer_max)
                 .unwrap_or(body_max)
                 .clamp(SMALL_BODY, body_max),
+            is_bulk: size > MAX_PAYLOAD,
             at_once,
         });
     }

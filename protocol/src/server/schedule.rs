@@ -50,9 +50,10 @@ impl Server {
         let surplus = held.len() > self.hold;
         let speaker = if surplus { oldest } else { freshest };
         let speak = self.speak_at(self.room(speaker)).map(|at| (at, speaker));
-        // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming.
+        // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming, and
+        // while bulk is held its sender may have no exchange for more.
         let released = surplus.then(|| {
-            let grace = if self.hint > 0 {
+            let grace = if self.hint > 0 || held.iter().any(|h| h.is_bulk) {
                 Duration::ZERO
             } else {
                 self.session.config.grace
