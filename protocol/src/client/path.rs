@@ -12,6 +12,11 @@ const BODY_MIN: u32 = 32 * 1024;
 /// way: more would save no round trips worth having and only make others wait.
 const LONG_ENOUGH: u32 = 3;
 
+/// A body that takes no longer than this costs more for what is done once for each body than for its bytes, and makes
+/// nobody wait: on loopback, 512 KiB take about 1 ms. Three round trips are less than that there, more or less by
+/// chance, and half the runs stayed at 256 KiB, with a third more processor time for each byte.
+const QUICK: Duration = Duration::from_millis(2);
+
 /// Shorter round trips than this are taken for so long: below it, threads cost more than the wire.
 const SHORTEST: Duration = Duration::from_micros(100);
 
@@ -178,15 +183,16 @@ impl Path {
         }
         let least = self.least();
         let short = sample.net <= least * LONG_ENOUGH;
+        let grow = short || sample.net <= QUICK;
         // While bodies are full, so many share the wire.
         let slots = u64::from(self.requests.saturating_sub(2).max(1));
         self.up
-            .sample(sample.up, sample, (least, slots), sample.up_full && short);
+            .sample(sample.up, sample, (least, slots), sample.up_full && grow);
         self.down.sample(
             sample.down,
             sample,
             (least, slots),
-            sample.down_full && short,
+            sample.down_full && grow,
         );
         for (full, way) in [
             (sample.up_full, &mut self.up),
@@ -393,8 +399,21 @@ mod tests {
         let config = Config::default();
         let mut path = Path::new(&config);
         trips(&mut path, &config, MS / 10);
-        path.on_answer(&config, full(MS, 65_536));
+        path.on_answer(&config, full(3 * MS, 65_536));
         assert_eq!(path.body_up(), 65_536);
+    }
+
+    /// Whether bodies grew on loopback was chance: one of 256 KiB took three of the shortest round trips or a little more.
+    #[test]
+    fn s20_a_body_that_takes_no_time_is_not_large_enough() {
+        let config = Config::default();
+        let mut path = Path::new(&config);
+        trips(&mut path, &config, MS / 20);
+        for _ in 0..4 {
+            path.on_answer(&config, full(MS / 2, path.body_up()));
+        }
+        assert_eq!(path.body_up(), 512 * 1024);
+        assert_eq!(path.requests(), FEW.into());
     }
 
     #[test]
