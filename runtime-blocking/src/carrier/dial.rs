@@ -1,6 +1,7 @@
 //! Makes connections: looks up the first hop, connects, asks a proxy for a tunnel, and speaks TLS where it is due.
 
 use super::body::Outgoing;
+use super::line::{Kept, Line, Loan};
 use super::socket::Connection;
 use super::target::Target;
 use super::watch::{Cancelled, Waiting, Watch};
@@ -22,20 +23,23 @@ pub(super) struct Dial {
     target: Arc<Target>,
     watch: Arc<Watch>,
     body: Outgoing,
+    kept: Kept,
 }
 
 impl Dial {
-    pub(super) fn new(target: Arc<Target>, watch: Arc<Watch>, body: Outgoing) -> Dial {
+    pub(super) fn new(target: Arc<Target>, watch: Arc<Watch>, body: Outgoing, kept: Kept) -> Dial {
         Dial {
             target,
             watch,
             body,
+            kept,
         }
     }
 
-    fn dial(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Trouble> {
+    fn dial(&self, details: &ConnectionDetails) -> Result<Line, Trouble> {
         let socket = self.open()?;
         let way = self.way();
+        let bare = (!way.has_tls()).then(|| socket.clone());
         let mut line: Box<dyn Transport> = Box::new(Connection::new(
             socket,
             self.watch.clone(),
@@ -51,12 +55,12 @@ impl Dial {
         if way.has_tls_to_server() {
             line = self.speak_tls(details, &way.url().to_string(), line)?;
         }
-        Ok(Box::new(Top {
+        Ok(Line::new(
             line,
-            watch: self.watch.clone(),
-            prefix: way.absolute_prefix(),
-            is_at_head: true,
-        }))
+            bare,
+            self.watch.clone(),
+            way.absolute_prefix(),
+        ))
     }
 
     /// A TCP connection to the first hop.
@@ -184,16 +188,19 @@ impl Dial {
 }
 
 impl Connector for Dial {
-    type Out = Box<dyn Transport>;
+    type Out = Loan;
 
     fn connect(
         &self,
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
+        if let Some(line) = self.kept.take_idle() {
+            return Ok(Some(self.kept.lend(line)));
+        }
         self.watch.note_fresh();
         match self.dial(details) {
-            Ok(line) => Ok(Some(line)),
+            Ok(line) => Ok(Some(self.kept.lend(line))),
             Err(trouble) => Err(ureq::Error::Other(Box::new(trouble))),
         }
     }
@@ -239,71 +246,5 @@ impl Transport for Tunnel {
 
     fn is_open(&mut self) -> bool {
         self.0.is_open()
-    }
-}
-
-/// What ureq writes to: notes what is sent and heard, and puts the request line into absolute form
-/// (RFC 9112 §3.2.2), which ureq has no notion of.
-#[derive(Debug)]
-struct Top {
-    line: Box<dyn Transport>,
-    watch: Arc<Watch>,
-    /// `http://host:port`, or nothing.
-    prefix: String,
-    /// Whether the next output begins a request.
-    is_at_head: bool,
-}
-
-impl Top {
-    /// Puts the prefix between method and path; gives the new length of the head.
-    fn make_absolute(&mut self, length: usize) -> Option<usize> {
-        let output = self.line.buffers().output();
-        let path = output.get(..length)?.iter().position(|b| *b == b' ')? + 1;
-        let after = path + self.prefix.len();
-        let new_length = length + self.prefix.len();
-        if new_length > output.len() {
-            return None;
-        }
-        output.copy_within(path..length, after);
-        output
-            .get_mut(path..after)?
-            .copy_from_slice(self.prefix.as_bytes());
-        Some(new_length)
-    }
-}
-
-impl Transport for Top {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.line.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let mut amount = amount;
-        if std::mem::take(&mut self.is_at_head) {
-            self.watch.note_sent();
-            if !self.prefix.is_empty() {
-                amount = self.make_absolute(amount).ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::InvalidData, "the request's head is too long")
-                })?;
-            }
-        }
-        self.line.transmit_output(amount, timeout)
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.is_at_head = true;
-        let has_more = self.line.await_input(timeout)?;
-        if has_more {
-            self.watch.note_heard();
-        }
-        Ok(has_more)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.line.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        self.line.is_tls()
     }
 }

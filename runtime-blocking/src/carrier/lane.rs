@@ -2,18 +2,22 @@
 
 use super::body::Outgoing;
 use super::dial::{Dial, NoResolver};
+use super::line::{Kept, Line};
 use super::socket::is_closed;
 use super::target::Target;
 use super::watch::{Canceller, Watch};
 use bytes::Bytes;
-use posthole_protocol::http::policy::{FIRST_PIECE, IDLE, LARGEST_ANSWER, LARGEST_HEAD, Steps};
+use posthole_protocol::http::policy::{
+    FIRST_PIECE, LARGEST_ANSWER, LARGEST_HEAD, Steps, is_kept_open,
+};
 use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
 use posthole_runtime::block;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
-use ureq::http::{HeaderMap, HeaderValue, Request, header};
+use ureq::http::response::Parts;
+use ureq::http::{HeaderMap, HeaderValue, Request, Version, header};
 use ureq::{Agent, SendBody};
 
 /// A keep-alive connection to a target, made when it is needed and made anew when it is gone.
@@ -25,6 +29,7 @@ pub struct Lane {
     watch: Arc<Watch>,
     headers: HeaderMap,
     body: Outgoing,
+    kept: Kept,
     agent: Agent,
 }
 
@@ -37,16 +42,15 @@ impl Lane {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(IDLE)
+            .max_idle_connections(0)
             .max_response_header_size(LARGEST_HEAD);
         #[cfg(feature = "tls")]
         let config = config.tls_config(target.tls.clone());
         let body = Outgoing::new(!target.way.has_tls());
+        let kept = Kept::default();
         let agent = Agent::with_parts(
             config.build(),
-            Dial::new(target.clone(), watch.clone(), body.clone()),
+            Dial::new(target.clone(), watch.clone(), body.clone(), kept.clone()),
             NoResolver,
         );
         Lane {
@@ -54,6 +58,7 @@ impl Lane {
             target,
             watch,
             body,
+            kept,
             agent,
         }
     }
@@ -66,7 +71,7 @@ impl Lane {
     /// Closes the connection. For a lane that has not been used for about 4 s: a box may close it, and counts it as
     /// one of its user's until then. The next exchange connects anew.
     pub fn hang_up(&mut self) {
-        self.watch.hang_up();
+        drop(self.kept.take_idle());
     }
 
     /// Sends a body and waits for the answer to it. `exchange` is the number that the answer must name, if it names
@@ -128,9 +133,14 @@ impl Lane {
         request
             .headers_mut()
             .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let response = self.agent.run(request)?;
-        progress();
-        self.read(exchange, response, progress)
+        let result = self.agent.run(request).map_err(Broken::from);
+        let result = result.and_then(|response| {
+            progress();
+            self.read(exchange, response, progress)
+        });
+        // Whatever is left of a failure is of no use.
+        drop(self.kept.take_returned());
+        result
     }
 
     fn read(
@@ -139,44 +149,69 @@ impl Lane {
         response: ureq::http::Response<ureq::Body>,
         progress: &mut dyn FnMut(),
     ) -> Result<Bytes, Broken> {
-        let (head, mut body) = response.into_parts();
-        let status = head.status.as_u16();
-        let declared = body.content_length();
-        let length = declared.map_or(FIRST_PIECE, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let mut reader = body.as_reader();
-        // An answer of ours is read into one piece of just its length.
+        let (head, body) = response.into_parts();
+        let judge = |first: &[u8]| {
+            let status = head.status.as_u16();
+            let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+            match verdict(status, header, exchange, first) {
+                Verdict::Ours => Ok(()),
+                Verdict::NotOurs { failure, who } => {
+                    Err(Trouble::not_ours(&self.target.way, failure, status, &who).into())
+                }
+            }
+        };
+        let too_long = || Broken::from(Trouble::too_long(&self.target.way, head.status.as_u16()));
+        let (answer, line) = match body.content_length() {
+            Some(length) => self.read_bare(body, length, judge, too_long, progress)?,
+            None => {
+                let answer = read_framed(body, judge, too_long, progress)?;
+                // Without a length or chunks it is the connection's end that ends the body.
+                let is_delimited = head.headers.contains_key(header::TRANSFER_ENCODING);
+                (answer, self.kept.take_returned().filter(|_| is_delimited))
+            }
+        };
+        if let Some(line) = line.filter(|_| is_kept(&head)) {
+            self.kept.keep(line);
+        }
+        Ok(answer)
+    }
+
+    /// Reads a body of known length into one piece of just its length; gives the connection back with it.
+    fn read_bare(
+        &self,
+        body: ureq::Body,
+        length: u64,
+        judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
+        too_long: impl FnOnce() -> Broken,
+        progress: &mut dyn FnMut(),
+    ) -> Result<(Bytes, Option<Line>), Broken> {
+        // ureq lets go of the connection.
+        drop(body);
+        let mut line = self.kept.take_returned();
+        let mut read = |room: &mut [u8]| match &mut line {
+            Some(line) if !room.is_empty() => line.read(room).map_err(ureq::Error::from),
+            Some(_) | None => Ok(0),
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let mut answer = block::take_filled(length.min(LARGEST_ANSWER));
-        let mut filled = reader.read(&mut answer).map_err(ureq::Error::from)?;
-        let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
-        let first = answer.get(..filled).unwrap_or_default();
-        if let Verdict::NotOurs { failure, who } = verdict(status, header, exchange, first) {
-            return Err(Trouble::not_ours(&self.target.way, failure, status, &who).into());
+        let mut filled = read(&mut answer)?;
+        judge(answer.get(..filled).unwrap_or_default())?;
+        if length > LARGEST_ANSWER {
+            return Err(too_long());
         }
         let mut steps = Steps::default();
-        loop {
-            if filled == answer.len() && declared.is_none() {
-                answer.resize(LARGEST_ANSWER.min(2 * filled), 0);
-            }
-            // At the end there is one more read, which finds nothing and gives the connection back.
-            let mut probe = [0];
-            let room = answer.get_mut(filled..).filter(|room| !room.is_empty());
-            let is_full = room.is_none();
-            let amount = reader
-                .read(room.unwrap_or(&mut probe))
-                .map_err(ureq::Error::from)?;
+        while filled < length {
+            let amount = read(answer.get_mut(filled..).unwrap_or_default())?;
             if amount == 0 {
-                break;
-            }
-            if is_full {
-                return Err(Trouble::too_long(&self.target.way, status).into());
+                let cut = io::Error::from(ErrorKind::UnexpectedEof);
+                return Err(ureq::Error::from(cut).into());
             }
             filled += amount;
             if steps.advance(amount) {
                 progress();
             }
         }
-        answer.truncate(filled);
-        Ok(block::freeze(answer))
+        Ok((block::freeze(answer), line))
     }
 
     #[expect(
@@ -199,6 +234,47 @@ impl Lane {
             other => Trouble::broken(way, &other, reached),
         }
     }
+}
+
+/// Reads a body in chunks, or one that the connection's end ends.
+fn read_framed(
+    mut body: ureq::Body,
+    judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
+    too_long: impl FnOnce() -> Broken,
+    progress: &mut dyn FnMut(),
+) -> Result<Bytes, Broken> {
+    let mut reader = body.as_reader();
+    let mut answer = vec![0; FIRST_PIECE];
+    let mut filled = reader.read(&mut answer).map_err(ureq::Error::from)?;
+    judge(answer.get(..filled).unwrap_or_default())?;
+    let mut steps = Steps::default();
+    loop {
+        if filled == answer.len() {
+            // With one byte more than may come, what is too long shows.
+            answer.resize((2 * filled).min(LARGEST_ANSWER + 1), 0);
+        }
+        let room = answer.get_mut(filled..).unwrap_or_default();
+        if room.is_empty() {
+            return Err(too_long());
+        }
+        let amount = reader.read(room).map_err(ureq::Error::from)?;
+        if amount == 0 {
+            answer.truncate(filled);
+            return Ok(answer.into());
+        }
+        filled += amount;
+        if steps.advance(amount) {
+            progress();
+        }
+    }
+}
+
+fn is_kept(head: &Parts) -> bool {
+    let options = head.headers.get_all(header::CONNECTION).iter();
+    is_kept_open(
+        head.version == Version::HTTP_10,
+        options.filter_map(|value| value.to_str().ok()),
+    )
 }
 
 /// An attempt that came to nothing: known why, or not yet.

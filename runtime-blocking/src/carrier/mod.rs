@@ -6,13 +6,14 @@
 //! is in `dial`; where it is, by which way, what is said on it and when to give up is in [`posthole_protocol::http`].
 //!
 //! ```text
-//! Lane -> ureq -> Top -> [TLS to the server] -> [TLS to the proxy] -> Socket
-//!           \___ Dial makes these ________________________________/      \___ Watch: patience, cancel
+//! Lane -> ureq -> Line -> [TLS to the server] -> [TLS to the proxy] -> Socket
+//!           \___ Dial makes these _________________________________/      \___ Watch: patience, cancel
 //! ```
 
 mod body;
 mod dial;
 mod lane;
+mod line;
 mod socket;
 mod target;
 mod watch;

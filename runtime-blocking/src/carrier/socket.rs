@@ -45,8 +45,6 @@ pub(super) struct Connection {
     is_plain: bool,
     /// Nothing can be written any more, or need be.
     is_deaf: bool,
-    /// The last thing done was to read, so there is no need to look whether the other side has closed.
-    has_just_read: bool,
 }
 
 impl Connection {
@@ -66,7 +64,6 @@ impl Connection {
             write_timeout: None,
             is_plain,
             is_deaf: false,
-            has_just_read: false,
         }
     }
 
@@ -121,16 +118,19 @@ impl Connection {
         if room.is_empty() {
             return Err(io::Error::new(ErrorKind::InvalidData, "an endless line"));
         }
-        loop {
-            match (&*self.socket).read(room) {
-                Ok(amount) => {
-                    self.buffers.input_appended(amount);
-                    return Ok(amount);
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if is_timeout(&e) => return Err(ErrorKind::TimedOut.into()),
-                Err(e) => return Err(e),
-            }
+        let amount = receive(&self.socket, room)?;
+        self.buffers.input_appended(amount);
+        Ok(amount)
+    }
+}
+
+/// Reads what is there, or waits for it as long as the socket's time-out says.
+pub(super) fn receive(mut socket: &Socket, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(room) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if is_timeout(&e) => return Err(ErrorKind::TimedOut.into()),
+            other => return other,
         }
     }
 }
@@ -141,7 +141,6 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.has_just_read = false;
         if self.body.take_into(&mut self.pieces) {
             return Ok(self.flush()?);
         }
@@ -154,17 +153,13 @@ impl Transport for Connection {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         self.flush()?;
-        let amount = self.read()?;
-        self.has_just_read = amount > 0;
-        Ok(amount > 0)
+        Ok(self.read()? > 0)
     }
 
-    /// ureq asks twice: when an answer has been read, where the read itself is fresh news, and before the next use.
     fn is_open(&mut self) -> bool {
-        if self.is_deaf || !self.buffers.input().is_empty() {
-            return false;
-        }
-        std::mem::take(&mut self.has_just_read) || matches!(has_input(&self.socket), Ok(false))
+        !self.is_deaf
+            && self.buffers.input().is_empty()
+            && matches!(has_input(&self.socket), Ok(false))
     }
 }
 

@@ -129,11 +129,6 @@ impl Watch {
         state.waiting.wake();
     }
 
-    /// Closes what is idle.
-    pub(super) fn hang_up(&self) {
-        self.lock().waiting.wake();
-    }
-
     /// For how long nothing may move.
     pub(super) fn patience(&self) -> Duration {
         Duration::from_micros(self.patience.load(Ordering::Relaxed).max(1000))
