@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use posthole_runtime::receive_buffer;
 use rustix::net::RecvFlags;
 use socket2::SockRef;
 
@@ -56,6 +57,13 @@ pub enum Side {
 pub fn prepare(socket: impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(&socket);
     socket.set_tcp_nodelay(true)?;
+    let [own, peer] = [socket.local_addr()?, socket.peer_addr()?].map(|a| a.as_socket());
+    if let Some(size) = own
+        .zip(peer)
+        .and_then(|(own, peer)| receive_buffer(own, peer))
+    {
+        socket.set_recv_buffer_size(size)?;
+    }
     socket.set_linger(Some(Duration::ZERO))
 }
 

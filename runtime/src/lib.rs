@@ -40,6 +40,7 @@
 //! driver machine work wait    the loop: a core of either role, what it is told and has to say, who waits
 //! ends                        what a session keeps of its streams, and what handles do to them
 //! block                       large blocks of memory, used again while they are warm
+//! near                        connections that don't leave the machine
 //! house                       a server's sessions: which one a request belongs to, which wait to be accepted
 //! budget quiet                what strangers may take of a front's memory and of the log
 //! options limits error stats reply path     words that runtimes share
@@ -54,6 +55,7 @@ mod error;
 mod house;
 mod limits;
 mod machine;
+mod near;
 mod options;
 mod path;
 mod quiet;
@@ -70,6 +72,7 @@ pub use ends::{Pieces, Tried};
 pub use error::{ConnectError, SessionEnded};
 pub use house::{House, Visit};
 pub use limits::Limits;
+pub use near::receive_buffer;
 pub use options::{ListenOptions, Options, TlsChoice};
 pub use path::News;
 pub use quiet::Quiet;

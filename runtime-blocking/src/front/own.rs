@@ -7,7 +7,8 @@ use super::reply::Refusal;
 use super::sock;
 use super::{Limits, Service};
 use crate::timer;
-use posthole_runtime::{Budget, Quiet};
+use posthole_runtime::{Budget, Quiet, receive_buffer};
+use socket2::SockRef;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -104,7 +105,7 @@ impl OwnFront {
         };
         self.front.stopping.store(true, Ordering::Release);
         // On Linux this ends a blocked accept; elsewhere a connection does.
-        if socket2::SockRef::from(&self.listener)
+        if SockRef::from(&self.listener)
             .shutdown(Shutdown::Both)
             .is_err()
         {
@@ -180,6 +181,10 @@ impl Front {
         }
         // A failure means a connection that is gone, which its thread will find.
         let _ = stream.set_nodelay(true);
+        let own = stream.local_addr();
+        if let Some(size) = own.ok().and_then(|own| receive_buffer(own, peer)) {
+            let _ = SockRef::from(&stream).set_recv_buffer_size(size);
+        }
         let _ = stream.set_write_timeout(Some(self.limits.tick()));
         let reader = Reader::new(Conn::new(stream), peer, Arc::clone(self));
         let listed = Listed::new(Arc::clone(self), reader.conn());
