@@ -8,6 +8,7 @@
 use super::body::Outgoing;
 use super::watch::Watch;
 use bytes::Bytes;
+use posthole_protocol::http::policy::LARGEST_HEAD;
 use socket2::Socket;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -19,8 +20,13 @@ use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 /// these steps.
 const OUTPUT: usize = 128 * 1024;
 
-/// Bytes of input read at once. With 256 KiB an answer of 1 MB takes 5 reads and two thirds of the time of 128 KiB.
+/// Bytes of input read at once to be deciphered. With 256 KiB an answer of 1 MB takes 5 reads and two thirds of the time
+/// of 128 KiB.
 const INPUT: usize = 256 * 1024;
+
+/// Where there is nothing to decipher a body is read past ureq (`line`), and what comes with the head is copied: room for
+/// any head, and little more.
+const PLAIN_INPUT: usize = LARGEST_HEAD + 1024;
 
 /// With less room than this output is written: a line of a head must find room.
 const ROOM: usize = 32 * 1024;
@@ -57,7 +63,10 @@ impl Connection {
         Connection {
             socket,
             watch,
-            buffers: InOut::default(),
+            buffers: InOut {
+                input_size: if is_plain { PLAIN_INPUT } else { INPUT },
+                ..InOut::default()
+            },
             body,
             pieces: Vec::new(),
             read_timeout: None,
@@ -200,6 +209,7 @@ struct InOut {
     output: Vec<u8>,
     held: usize,
     input: Vec<u8>,
+    input_size: usize,
     start: usize,
     end: usize,
     /// Whether the last look at the input used some of it; if not, more must be read first.
@@ -211,7 +221,7 @@ impl InOut {
         if self.output.is_empty() {
             // Zeroed by the system, page by page as they are used: an idle lane costs little.
             self.output = vec![0; OUTPUT];
-            self.input = vec![0; INPUT];
+            self.input = vec![0; self.input_size];
         }
         if self.start > 0 {
             self.input.copy_within(self.start..self.end, 0);
