@@ -135,15 +135,16 @@ pub struct Running {
     pub with_parent: bool,
 }
 
-/// Forward local ports through a server, like ssh -L.
+/// Forward local ports through a server, like ssh -L and ssh -D.
 ///
 /// All forwards share one session. While the server can't be reached, this goes on trying, and new connections wait;
 /// when the server was restarted, connections are reset and new ones go through a new session.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true), after_help = "\
+#[command(group = ArgGroup::new("what").required(true).multiple(true), after_help = "\
 Examples:
   posthole connect http://server:8080/ -L 2222:127.0.0.1:22 -L 5432:db.example.org:5432
   posthole connect https://example.org/tunnel --proxy http://user:password@proxy:3128 -L '[::1]:8000:[::1]:80'
+  posthole connect http://server:8080/ -D 1080
   ssh -o ProxyCommand='posthole connect http://server:8080/ --stdio %h:%p' somewhere
 
 When a port is ready it says `forwarding ADDRESS` on standard error. A destination that can't be reached is a reset
@@ -165,8 +166,21 @@ pub struct Connect {
     )]
     pub forward: Vec<Forward>,
 
+    /// A local port for SOCKS 5: each connection says itself where it leads; may be repeated
+    ///
+    /// For browsers and whatever else knows SOCKS (`curl --proxy socks5h://127.0.0.1:1080`). Names are looked up at the
+    /// server, which connects to what its --allow names and to nothing else.
+    #[arg(
+        short = 'D',
+        long = "dynamic",
+        value_name = "[BIND:]PORT",
+        value_parser = Forward::anywhere,
+        group = "what"
+    )]
+    pub dynamic: Vec<Forward>,
+
     /// Join standard input and output to one connection there, instead of forwarding ports
-    #[arg(long, value_name = "HOST:PORT", group = "what")]
+    #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = ["forward", "dynamic"])]
     pub stdio: Option<HostPort>,
 
     /// The HTTP proxy to go through, or `none`
@@ -194,6 +208,11 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// All local ports.
+    pub fn forwards(&self) -> Vec<Forward> {
+        [&self.forward[..], &self.dynamic].concat()
+    }
+
     /// The same for the runtime.
     pub fn options(&self) -> Options {
         Options::new()
@@ -345,6 +364,7 @@ mod tests {
             "posthole serve --listen 127.0.0.1:0 --allow 127.0.0.1:*",
             "posthole serve --allow *.example.org:22 --allow [::1]:5432 --grace 1s --path /x -v",
             "posthole connect http://s/ -L 2222:h:22 -L [::1]:1:[::1]:2 --proxy none -q",
+            "posthole connect http://s/ -D 1080 -D [::1]:0 -L 2222:h:22",
             "posthole connect http://s/ --stdio h:22 --proxy http://p:3128 --proxy-connect --ca /x.pem -vv",
             "posthole demo",
             "posthole demo --size 1MiB --faults 20 --seed 3",
@@ -364,6 +384,8 @@ mod tests {
             "posthole connect http://s/",
             "posthole connect http://s/ -L 22:h",
             "posthole connect http://s/ -L 1:h:22 --stdio h:22",
+            "posthole connect http://s/ -D 1080 --stdio h:22",
+            "posthole connect http://s/ -D h:22:1",
             "posthole demo --faults 101",
             "posthole demo -v -q",
             "posthole bench --rounds 0",

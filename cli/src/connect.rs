@@ -1,4 +1,4 @@
-//! `posthole connect … -L …`: local ports that lead to destinations at the server's side. What is decided and said on
+//! `posthole connect … -L … -D …`: local ports that lead to destinations at the server's side. What is decided and said on
 //! the way, and nothing of how it is waited for, which `threads` and `tasks` do in their own way.
 
 use std::io;
@@ -13,11 +13,12 @@ use tracing::{debug, warn};
 use crate::address::HostPort;
 use crate::copy::{self, Broken, Carried, Side};
 use crate::error::Error;
-use crate::forward::Forward;
+use crate::forward::{Forward, Leads};
 use crate::preamble;
 use crate::refusal::{Refusal, refusal_in};
 use crate::runtime::Runtime;
 use crate::serve::stop;
+use crate::socks::SocksError;
 use crate::stop::Stop;
 use crate::{tasks, threads};
 
@@ -32,7 +33,7 @@ pub(crate) const CONNECTIONS: usize = 10_000;
 #[derive(Debug)]
 pub struct Client {
     on: On,
-    ready: Vec<(SocketAddr, HostPort)>,
+    ready: Vec<(SocketAddr, Leads)>,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Client {
         let ports = ports?;
         let ready = ports
             .iter()
-            .map(|(_, port)| (port.addr, port.destination.clone()))
+            .map(|(_, port)| (port.addr, port.leads.clone()))
             .collect();
         let on = match runtime {
             Runtime::Blocking => {
@@ -68,8 +69,8 @@ impl Client {
         Ok(Client { on, ready })
     }
 
-    /// What is forwarded: local address (with port 0, what that became) and destination.
-    pub fn forwards(&self) -> &[(SocketAddr, HostPort)] {
+    /// What is forwarded: local address (with port 0, what that became) and where it leads.
+    pub fn forwards(&self) -> &[(SocketAddr, Leads)] {
         &self.ready
     }
 
@@ -95,18 +96,51 @@ fn listen(forward: &Forward) -> Result<(TcpListener, Port), Error> {
     let failed = |e| Error::failed(format!("can't listen on {}: {e}", forward.listen()));
     let listener = TcpListener::bind(forward.listen()).map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
-    let destination = forward.destination.clone();
-    Ok((listener, Port { addr, destination }))
+    let leads = forward.leads.clone();
+    Ok((listener, Port { addr, leads }))
 }
 
-/// One forward, and what the log says of its connections.
+/// One forward, and what the log says of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Port {
     pub(crate) addr: SocketAddr,
-    pub(crate) destination: HostPort,
+    pub(crate) leads: Leads,
 }
 
 impl Port {
+    /// An accept failed. No line per attempt: there may be many.
+    pub(crate) fn not_accepted(&self, error: &io::Error) {
+        debug!("{}: can't accept: {error}", self.addr);
+    }
+
+    /// A connection did not say where it leads, or not so that it can go there.
+    pub(crate) fn not_understood(&self, error: &SocksError) {
+        let addr = self.addr;
+        // Whoever only looks whether a port is open is worth no line.
+        if matches!(error, SocksError::Read(_)) {
+            debug!("{addr}: a connection refused: {error}");
+        } else {
+            warn!("{addr}: a connection refused: {error}");
+        }
+    }
+
+    /// It leads there.
+    pub(crate) fn connection(&self, destination: HostPort) -> Connection {
+        Connection {
+            addr: self.addr,
+            destination,
+        }
+    }
+}
+
+/// One connection to a forward, and what the log says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    addr: SocketAddr,
+    destination: HostPort,
+}
+
+impl Connection {
     /// What a connection says first: the destination's name leaves at once, nothing is waited for; with it goes what
     /// the application has said by now, of which the second value is the length.
     pub(crate) fn first(&self, socket: impl AsFd) -> (Bytes, u64) {
@@ -117,25 +151,20 @@ impl Port {
         (Bytes::from(first), early)
     }
 
-    /// An accept failed. No line per attempt: there may be many.
-    pub(crate) fn not_accepted(&self, error: &io::Error) {
-        debug!("{}: can't accept: {error}", self.addr);
-    }
-
-    /// A connection came while there was no session for too long.
+    /// It came while there was no session for too long.
     pub(crate) fn no_session(&self) {
-        let Port { addr, destination } = self;
+        let Connection { addr, destination } = self;
         warn!("{addr}: a connection to {destination} refused: the server can't be reached");
     }
 
-    /// The session gave a connection no stream.
+    /// The session gave it no stream.
     pub(crate) fn not_opened(&self, error: &io::Error) {
-        let Port { addr, destination } = self;
+        let Connection { addr, destination } = self;
         warn!("{addr}: a connection to {destination} refused: {error}");
     }
 
     pub(crate) fn carried(&self, early: u64, result: &Result<Carried, Broken>) {
-        let Port { addr, destination } = self;
+        let Connection { addr, destination } = self;
         match result {
             Ok(carried) => debug!(
                 "{addr}: {destination}: ended, {} bytes up, {} down",

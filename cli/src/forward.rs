@@ -1,4 +1,4 @@
-//! What `-L` says: which local port leads to which destination.
+//! What `-L` and `-D` say: which local port leads to which destination, or to any.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -6,17 +6,53 @@ use std::str::FromStr;
 
 use crate::address::{AddressError, Host, HostPort, parse_port};
 
-/// `[BIND:]PORT:HOST:HOSTPORT`, as ssh reads it: IPv6 addresses stand in brackets; without BIND, or with
-/// `localhost`, on loopback only; with `*` or nothing before the first colon, on every IPv4 address of this machine.
+/// A local port and where it leads. As text `[BIND:]PORT:HOST:HOSTPORT`, as ssh reads it: IPv6 addresses stand in
+/// brackets; without BIND, or with `localhost`, on loopback only; with `*` or nothing before the first colon, on every
+/// IPv4 address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     bind: IpAddr,
     port: u16,
-    /// Where the server is to connect to.
-    pub destination: HostPort,
+    /// Where its connections are to be connected to.
+    pub leads: Leads,
+}
+
+/// Where a local port leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// There, as seen from the server.
+    To(HostPort),
+    /// Wherever each connection says, in SOCKS 5.
+    Anywhere,
+}
+
+impl fmt::Display for Leads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Leads::To(destination) => destination.fmt(f),
+            Leads::Anywhere => f.write_str("wherever SOCKS 5 says"),
+        }
+    }
 }
 
 impl Forward {
+    /// `[BIND:]PORT`: a port that leads anywhere.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn anywhere(text: &str) -> Result<Forward, ForwardError> {
+        let (bind, port) = match split_fields(text)[..] {
+            [port] => (None, port),
+            [bind, port] => (Some(bind), port),
+            _ => return Err(ForwardError::Local(text.to_owned())),
+        };
+        Ok(Forward {
+            bind: parse_bind(bind)?,
+            port: parse_local_port(port)?,
+            leads: Leads::Anywhere,
+        })
+    }
+
     /// Where to listen; port 0 means any that is free.
     pub fn listen(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
@@ -33,33 +69,38 @@ impl FromStr for Forward {
             [bind, port, host, hostport] => (Some(bind), port, host, hostport),
             _ => return Err(ForwardError::Form(text.to_owned())),
         };
-        let bind = match bind {
-            None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            Some("" | "*") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Some(bind) => match bind.parse::<Host>().map_err(ForwardError::Part)? {
-                Host::Ip(ip) => ip,
-                Host::Name(name) => {
-                    resolve(name.as_str()).ok_or_else(|| ForwardError::Bind(bind.to_owned()))?
-                }
-            },
-        };
-        // Port 0 listens on any free one; nothing can be sent to it.
-        let port = if port == "0" {
-            0
-        } else {
-            parse_port(port).map_err(ForwardError::Part)?
-        };
         let host = host.parse().map_err(ForwardError::Part)?;
         let hostport = parse_port(hostport).map_err(ForwardError::Part)?;
         Ok(Forward {
-            bind,
-            port,
-            destination: HostPort {
+            bind: parse_bind(bind)?,
+            port: parse_local_port(port)?,
+            leads: Leads::To(HostPort {
                 host,
                 port: hostport,
-            },
+            }),
         })
     }
+}
+
+fn parse_bind(bind: Option<&str>) -> Result<IpAddr, ForwardError> {
+    Ok(match bind {
+        None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some("" | "*") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Some(bind) => match bind.parse::<Host>().map_err(ForwardError::Part)? {
+            Host::Ip(ip) => ip,
+            Host::Name(name) => {
+                resolve(name.as_str()).ok_or_else(|| ForwardError::Bind(bind.to_owned()))?
+            }
+        },
+    })
+}
+
+/// Port 0 listens on any free one; nothing can be sent to it.
+fn parse_local_port(port: &str) -> Result<u16, ForwardError> {
+    if port == "0" {
+        return Ok(0);
+    }
+    parse_port(port).map_err(ForwardError::Part)
 }
 
 fn resolve(name: &str) -> Option<IpAddr> {
@@ -84,12 +125,14 @@ fn split_fields(text: &str) -> Vec<&str> {
     .collect()
 }
 
-/// Why a text is no `-L`.
+/// Why a text is no `-L`, or no `-D`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardError {
     /// Not three or four fields.
     Form(String),
+    /// Not one or two fields.
+    Local(String),
     /// BIND is a name without an address.
     Bind(String),
     /// One of the fields is wrong.
@@ -105,6 +148,10 @@ impl fmt::Display for ForwardError {
                     "`{text}` is not [BIND:]PORT:HOST:HOSTPORT (an IPv6 address goes in brackets: 5432:[::1]:5432)"
                 )
             }
+            ForwardError::Local(text) => write!(
+                f,
+                "`{text}` is not [BIND:]PORT (an IPv6 address goes in brackets: [::1]:1080)"
+            ),
             ForwardError::Bind(name) => write!(f, "`{name}` has no address to listen on"),
             ForwardError::Part(error) => error.fmt(f),
         }
@@ -136,7 +183,24 @@ mod tests {
         ] {
             let forward: Forward = text.parse().unwrap();
             assert_eq!(forward.listen().to_string(), listen, "{text}");
-            assert_eq!(forward.destination.to_string(), destination, "{text}");
+            assert_eq!(forward.leads.to_string(), destination, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_leads_anywhere() {
+        for (text, listen) in [
+            ("1080", "127.0.0.1:1080"),
+            ("0", "127.0.0.1:0"),
+            ("*:1080", "0.0.0.0:1080"),
+            ("[::1]:1080", "[::1]:1080"),
+        ] {
+            let forward = Forward::anywhere(text).unwrap();
+            assert_eq!(forward.listen().to_string(), listen, "{text}");
+            assert_eq!(forward.leads, Leads::Anywhere);
+        }
+        for text in ["", "x", "1080:", "::1:1080", "1:2:3", "70000"] {
+            assert!(Forward::anywhere(text).is_err(), "{text}");
         }
     }
 

@@ -38,6 +38,7 @@ pub mod random;
 pub mod refusal;
 pub mod runtime;
 pub mod serve;
+pub mod socks;
 pub mod stdio;
 pub mod stop;
 mod tasks;

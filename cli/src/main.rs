@@ -101,11 +101,11 @@ fn connect(args: &Connect) -> Result<(), Error> {
         args.running.runtime,
         &args.url,
         args.options(),
-        &args.forward,
+        &args.forwards(),
         stop.clone(),
     )?;
-    for (addr, destination) in client.forwards() {
-        say(format_args!("forwarding {addr} to {destination}"));
+    for (addr, leads) in client.forwards() {
+        say(format_args!("forwarding {addr} to {leads}"));
     }
     stop.wait()?;
     client.stop(args.running.grace);

@@ -20,6 +20,7 @@ on_each_pair! {
     either_end_may_end_first_and_the_other_way_goes_on
     a_reset_at_one_end_is_a_reset_at_the_other
     a_destination_that_refuses_is_a_reset_and_a_line_on_each_side
+    a_socks_port_leads_where_each_connection_says
     a_client_that_comes_before_its_server_waits_for_it
     after_a_restart_of_the_server_new_connections_go_through_a_new_session
     connections_live_on_while_the_way_is_hostile
@@ -142,6 +143,55 @@ fn a_destination_that_refuses_is_a_reset_and_a_line_on_each_side(on: On) {
         );
     }
     ping(&alive, b"others go on");
+}
+
+fn a_socks_port_leads_where_each_connection_says(on: On) {
+    let [one, two] = [Destination::new(), Destination::new()];
+    let (_server, url) = on.serve(&format!(
+        "--allow {} --allow localhost:{}",
+        one.addr,
+        two.addr.port()
+    ));
+    let (_client, local) = on.connect(&format!("{url} -D 0"));
+    let request = |name: &str, port: u16| {
+        let length = u8::try_from(name.len()).unwrap();
+        let [high, low] = port.to_be_bytes();
+        [
+            &[5, 1, 0, 5, 1, 0, 3, length],
+            name.as_bytes(),
+            &[high, low],
+        ]
+        .concat()
+    };
+    for (name, destination) in [("127.0.0.1", &one), ("localhost", &two)] {
+        let mut here = dial(local);
+        // All at once, with what is meant for the destination behind it.
+        let mut words = request(name, destination.addr.port());
+        words.extend(b"question");
+        here.write_all(&words).unwrap();
+        let mut there = destination.accept();
+        let mut got = [0; 8];
+        there.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"question");
+        there.write_all(b"answer").unwrap();
+        drop(there);
+        let mut answer = Vec::new();
+        here.shutdown(Shutdown::Write).unwrap();
+        here.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"\x05\0\x05\0\0\x01\0\0\0\0\0\0answer");
+    }
+    // What is not allowed is a reset, as with -L; what is no SOCKS 5 is told so, or nothing.
+    let mut here = dial(local);
+    here.write_all(&request("127.0.0.1", 1)).unwrap();
+    assert_eq!(read_to_reset(&here), b"\x05\0\x05\0\0\x01\0\0\0\0\0\0");
+    let mut here = dial(local);
+    here.write_all(&[5, 1, 0, 5, 2, 0, 1]).unwrap();
+    let mut told = [0; 12];
+    here.read_exact(&mut told).unwrap();
+    assert_eq!(told[..4], [5, 0, 5, 7]);
+    let mut here = dial(local);
+    here.write_all(b"G").unwrap();
+    assert_eq!(read_to_reset(&here), b"");
 }
 
 fn a_client_that_comes_before_its_server_waits_for_it(on: On) {

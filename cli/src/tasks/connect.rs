@@ -1,18 +1,22 @@
-//! `posthole connect … -L …` as tasks: one for each port, one for each connection.
+//! `posthole connect … -L … -D …` as tasks: one for each port, one for each connection.
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use posthole_runtime::{Options, Stats};
-use smol::{Async, Timer};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::{Async, Timer, future};
 
 use super::copy::join;
 use super::link::Link;
+use crate::address::HostPort;
 use crate::connect::{CONNECTIONS, NO_DESCRIPTOR, NO_SESSION, Port};
-use crate::copy::prepare;
+use crate::copy::{end_well, prepare};
 use crate::error::Error;
+use crate::forward::Leads;
 use crate::live::{Live, Place};
+use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
 
 /// Running forwards over one session.
@@ -86,10 +90,18 @@ async fn accept(listener: Async<TcpListener>, shared: Arc<Shared>) {
 }
 
 async fn carry(socket: Async<TcpStream>, shared: Arc<Shared>, place: Place) {
-    let Some(session) = shared.link.session(NO_SESSION).await else {
-        return shared.port.no_session();
+    let destination = match &shared.port.leads {
+        Leads::To(destination) => destination.clone(),
+        Leads::Anywhere => match ask_within(&socket).await {
+            Ok(destination) => destination,
+            Err(error) => return shared.port.not_understood(&error),
+        },
     };
-    let (first, early) = shared.port.first(&socket);
+    let connection = shared.port.connection(destination);
+    let Some(session) = shared.link.session(NO_SESSION).await else {
+        return connection.no_session();
+    };
+    let (first, early) = connection.first(&socket);
     let stream = async {
         let stream = session.open().await?;
         stream.write_bytes(first).await?;
@@ -98,8 +110,43 @@ async fn carry(socket: Async<TcpStream>, shared: Arc<Shared>, place: Place) {
     let stream = stream.await;
     drop(session);
     match stream {
-        Ok(stream) => shared.port.carried(early, &join(socket, &stream).await),
-        Err(e) => shared.port.not_opened(&e),
+        Ok(stream) => connection.carried(early, &join(socket, &stream).await),
+        Err(e) => connection.not_opened(&e),
     }
     drop(place);
+}
+
+async fn ask_within(socket: &Async<TcpStream>) -> Result<HostPort, SocksError> {
+    let late = async {
+        Timer::after(PATIENCE).await;
+        Err(SocksError::Late)
+    };
+    future::or(ask(socket), late).await
+}
+
+/// Where a connection wants to go.
+async fn ask(mut socket: &Async<TcpStream>) -> Result<HostPort, SocksError> {
+    let mut talk = Talk::new();
+    let mut room = [0; ROOM];
+    loop {
+        match talk.step() {
+            Ok(Step::Read(most)) => {
+                let n = socket.read(&mut room[..most.min(ROOM)]).await?;
+                talk.feed(&room[..n])?;
+            }
+            Ok(Step::Write(words)) => socket.write_all(&words).await?,
+            Ok(Step::Connect(words, destination)) => {
+                socket.write_all(&words).await?;
+                return Ok(destination);
+            }
+            Err(error) => {
+                if let Some(words) = error.reply() {
+                    // Or the reset that follows could overtake it.
+                    end_well(socket);
+                    let _ = socket.write_all(&words).await;
+                }
+                return Err(error);
+            }
+        }
+    }
 }

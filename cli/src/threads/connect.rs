@@ -1,19 +1,24 @@
-//! `posthole connect … -L …` on threads: one for each port, two for each connection.
+//! `posthole connect … -L … -D …` on threads: one for each port, two for each connection.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use posthole_runtime::{Options, Stats};
 use tracing::warn;
 
 use super::copy::{STACK, join};
 use super::link::Link;
+use crate::address::HostPort;
 use crate::connect::{CONNECTIONS, NO_DESCRIPTOR, NO_SESSION, Port};
-use crate::copy::prepare;
+use crate::copy::{end_well, prepare};
 use crate::error::Error;
+use crate::forward::Leads;
+use crate::intake::is_wait_over;
 use crate::live::{Live, Place};
+use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
 
 /// Running forwards over one session.
@@ -99,18 +104,63 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn carry(socket: TcpStream, shared: &Shared, place: Place) {
-    let Some(session) = shared.link.session(NO_SESSION) else {
-        return shared.port.no_session();
+    let destination = match &shared.port.leads {
+        Leads::To(destination) => destination.clone(),
+        Leads::Anywhere => match ask(&socket) {
+            Ok(destination) => destination,
+            Err(error) => return shared.port.not_understood(&error),
+        },
     };
-    let (first, early) = shared.port.first(&socket);
+    let connection = shared.port.connection(destination);
+    let Some(session) = shared.link.session(NO_SESSION) else {
+        return connection.no_session();
+    };
+    let (first, early) = connection.first(&socket);
     let stream = session.open().and_then(|stream| {
         stream.write_bytes(first)?;
         Ok(stream)
     });
     drop(session);
     match stream {
-        Ok(stream) => shared.port.carried(early, &join(socket, &stream)),
-        Err(e) => shared.port.not_opened(&e),
+        Ok(stream) => connection.carried(early, &join(socket, &stream)),
+        Err(e) => connection.not_opened(&e),
     }
     drop(place);
+}
+
+/// Where a connection wants to go.
+fn ask(mut socket: &TcpStream) -> Result<HostPort, SocksError> {
+    let until = Instant::now() + PATIENCE;
+    let mut talk = Talk::new();
+    let mut room = [0; ROOM];
+    loop {
+        match talk.step() {
+            Ok(Step::Read(most)) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(SocksError::Late);
+                }
+                socket.set_read_timeout(Some(left))?;
+                match socket.read(&mut room[..most.min(ROOM)]) {
+                    Ok(n) => talk.feed(&room[..n])?,
+                    Err(e) if is_wait_over(&e) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            Ok(Step::Write(words)) => socket.write_all(&words)?,
+            Ok(Step::Connect(words, destination)) => {
+                socket.set_read_timeout(None)?;
+                socket.write_all(&words)?;
+                return Ok(destination);
+            }
+            Err(error) => {
+                if let Some(words) = error.reply() {
+                    // Or the reset that follows could overtake it.
+                    end_well(socket);
+                    let _ = socket.write_all(&words);
+                }
+                return Err(error);
+            }
+        }
+    }
 }
