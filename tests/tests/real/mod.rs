@@ -105,7 +105,12 @@ impl Drop for Home {
     }
 }
 
-/// Debian's configuration file with some of its lines replaced, each by what stands beside it. All must be there.
+/// One of the configuration files that users are given.
+fn recipe(name: &str) -> String {
+    format!("{}/../docs/recipes/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A configuration file with some of its lines replaced, each by what stands beside it. All must be there.
 fn edited(file: &str, edits: &[(&str, &str)]) -> String {
     let text = fs::read_to_string(file).unwrap();
     let mut found = vec![false; edits.len()];
