@@ -16,6 +16,7 @@ on_each_runtime! {
     standard_output_ends_when_the_destination_has_ended_though_input_goes_on
     a_destination_that_refuses_ends_stdio_with_1_and_one_line
     ssh_ends_its_proxy_command_with_a_hangup
+    twice_verbose_says_every_exchange
     an_interrupt_ends_idle_ones_in_order_and_at_once
     an_interrupt_lets_connections_finish
     what_does_not_finish_in_time_is_cut_off_and_sees_a_reset
@@ -259,6 +260,16 @@ fn ssh_ends_its_proxy_command_with_a_hangup(on: On) {
     stdio.signal(Signal::HUP);
     assert_eq!(stdio.end().0, Some(0));
     server.line("closed by the peer");
+}
+
+/// `--help` said so, and nothing of it was true.
+fn twice_verbose_says_every_exchange(on: On) {
+    let (server, url) = on.serve("--allow 127.0.0.1:1 -vv");
+    let (client, _) = on.connect(&format!("{url} -L 0:127.0.0.1:1 -vv"));
+    client.line("exchange 0: a request of ");
+    client.line("exchange 0: an answer of ");
+    server.line("a request of ");
+    server.line("exchange 0: an answer of ");
 }
 
 fn an_interrupt_ends_idle_ones_in_order_and_at_once(on: On) {

@@ -22,6 +22,7 @@ use posthole_protocol::{
 };
 use std::collections::HashMap;
 use std::io;
+use tracing::trace;
 
 /// One session, as it is behind its lock: the core and what the application should be able to ask more than once.
 ///
@@ -201,6 +202,7 @@ impl<R, W: Waiters> State<R, W> {
         };
         match answer {
             Ok(body) => {
+                trace!("{exchange}: an answer of {} bytes", body.len());
                 if core.feed_response(now, exchange, body).is_ok() {
                     self.path.answered();
                 }
@@ -227,6 +229,7 @@ impl<R, W: Waiters> State<R, W> {
         let Some(Machine::Server { core, held }) = self.machine() else {
             return Err((responder, Reply::unavailable()));
         };
+        trace!("{:?}: a request of {} bytes", core.id(), body.len());
         match core.feed_request(now, request, body) {
             Ok(()) => {
                 held.insert(request, responder);
@@ -296,13 +299,24 @@ impl<R, W: Waiters> State<R, W> {
         }
         match &mut self.machine {
             Machine::Client(core) => {
-                work.requests
-                    .extend(std::iter::from_fn(|| core.poll_request(now)));
+                while let Some(request) = core.poll_request(now) {
+                    trace!(
+                        "{}: a request of {} bytes",
+                        request.exchange,
+                        request.body.len()
+                    );
+                    work.requests.push(request);
+                }
                 work.cancelled
                     .extend(std::iter::from_fn(|| core.poll_cancel()));
             }
             Machine::Server { core, held } => {
                 while let Some(response) = core.poll_response(now) {
+                    let (exchange, bytes) = (response.exchange, response.body.len());
+                    trace!(
+                        "{:?}: exchange {exchange}: an answer of {bytes} bytes",
+                        core.id()
+                    );
                     // None: whoever asked has hung up.
                     if let Some(responder) = held.remove(&response.request) {
                         let reply = Reply::to(response.exchange, response.body);
