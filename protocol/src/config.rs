@@ -17,6 +17,19 @@ pub const OWN_CREDIT: u64 = 16 * 1024;
 /// Bodies up to this size count as small: they sample round trips and may use the slot kept for them (§5.5).
 pub const SMALL_BODY: usize = 4096;
 
+/// By what a client's bundles travel (S11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// A direct connection where one can be had, exchanges where not.
+    #[default]
+    Auto,
+    /// Direct connections only.
+    Direct,
+    /// Exchanges only: whole bodies, which any path carries.
+    Exchange,
+}
+
 /// How a session behaves. Made by [`Config::builder`], which checks all fields together.
 ///
 /// | field | default | source |
@@ -61,6 +74,8 @@ pub struct Config {
     pub(crate) bundle_messages: u16,
     pub(crate) classic: bool,
     pub(crate) learning: bool,
+    pub(crate) carrier: Carrier,
+    pub(crate) direct_port: Option<u16>,
 }
 
 impl Default for Config {
@@ -93,6 +108,8 @@ impl Default for Config {
             bundle_messages: u16::MAX,
             classic: false,
             learning: true,
+            carrier: Carrier::Auto,
+            direct_port: None,
         }
     }
 }
@@ -222,6 +239,10 @@ impl ConfigBuilder {
         streams: u64,
         /// Messages in a bundle at most (S2).
         bundle_messages: u16,
+        /// By what a client's bundles travel.
+        carrier: Carrier,
+        /// The port on which a server takes direct connections; clients are told.
+        direct_port: Option<u16>,
     }
 
     /// The configuration, if its fields fit one another.

@@ -112,6 +112,7 @@ pub mod http;
 mod id;
 mod inbox;
 mod outbox;
+mod pace;
 mod ranges;
 mod server;
 mod session;
@@ -120,8 +121,10 @@ mod stream;
 mod time;
 pub mod wire;
 
-pub use client::{Client, Request};
-pub use config::{Config, ConfigBuilder, ConfigError, OWN_CREDIT, RouterConfig, SMALL_BODY};
+pub use client::{Client, Dial, Request};
+pub use config::{
+    Carrier, Config, ConfigBuilder, ConfigError, OWN_CREDIT, RouterConfig, SMALL_BODY,
+};
 pub use core::time::Duration;
 pub use error::{
     CloseReason, Failure, OpenError, ReadError, ResetCode, UnknownExchange, Violation, WriteError,

@@ -52,6 +52,8 @@ struct Flight {
     /// Re-sendings before, of the most re-sent message in it: doubles its timer.
     again: u8,
     late: bool,
+    /// How many bundles of a long exchange; 0 for a short one.
+    bundles: u32,
 }
 
 /// What an acknowledgement told of one message of a stream.
@@ -77,6 +79,10 @@ pub(crate) struct FlightInfo {
     pub(crate) bytes: u64,
     pub(crate) again: u8,
     pub(crate) late: bool,
+    /// It is a long exchange's: what it carries changes with every bundle and every acknowledgement.
+    pub(crate) long: bool,
+    /// One bundle alone: `sent_at` is when that left.
+    pub(crate) single: bool,
 }
 
 /// Messages that may have to go (again).
@@ -90,6 +96,8 @@ pub(crate) struct Outbox {
     flights: Vec<Flight>,
     due: BTreeMap<u64, Instant>,
     bytes: u64,
+    /// Bytes of payload that were ever acknowledged.
+    acked: u64,
 }
 
 impl Outbox {
@@ -131,15 +139,28 @@ impl Outbox {
         if let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) {
             (flight.sent_at, flight.late) = (now, false);
         } else {
-            self.flights.push(Flight {
-                exchange,
-                numbers: Vec::new(),
-                sent_at: now,
-                bytes: 0,
-                again: 0,
-                late: false,
-            });
+            self.fly(exchange, now, 0);
         }
+    }
+
+    /// The same for another bundle of a long exchange, whose time goes on: it begins anew with every acknowledgement.
+    pub(crate) fn begin_long(&mut self, exchange: u64, now: Instant) {
+        match self.flights.iter_mut().find(|f| f.exchange == exchange) {
+            Some(flight) => flight.bundles = flight.bundles.saturating_add(1),
+            None => self.fly(exchange, now, 1),
+        }
+    }
+
+    fn fly(&mut self, exchange: u64, now: Instant, bundles: u32) {
+        self.flights.push(Flight {
+            exchange,
+            numbers: Vec::new(),
+            sent_at: now,
+            bytes: 0,
+            again: 0,
+            late: false,
+            bundles,
+        });
     }
 
     /// Ends what `begin` began: a flight without messages is none.
@@ -196,6 +217,12 @@ impl Outbox {
         }
     }
 
+    /// Bytes of payload that this exchange carries and that are not acknowledged.
+    pub(crate) fn flying_bytes(&self, exchange: u64) -> u64 {
+        let flight = self.flights.iter().find(|f| f.exchange == exchange);
+        flight.map_or(0, |f| f.bytes)
+    }
+
     fn item(&self, number: u64) -> Option<&Item> {
         self.items.get(number.checked_sub(self.base)? as usize)
     }
@@ -204,6 +231,7 @@ impl Outbox {
     /// Says whether anything was new.
     pub(crate) fn on_ack(
         &mut self,
+        now: Instant,
         ack: &Ack,
         mut tell: impl FnMut(Delivered),
     ) -> Result<bool, Violation> {
@@ -220,7 +248,10 @@ impl Outbox {
             if !item.acked {
                 news = true;
                 self.due.remove(&(self.base - 1));
-                self.bytes -= payload_len(&item.content);
+                let bytes = payload_len(&item.content);
+                lighten(&mut self.flights, self.base - 1, bytes);
+                self.bytes -= bytes;
+                self.acked += bytes;
                 delivered(&item.content).into_iter().for_each(&mut tell);
             }
         }
@@ -232,7 +263,10 @@ impl Outbox {
                     item.acked = true;
                     let content = core::mem::replace(&mut item.content, Content::Void);
                     self.due.remove(&number);
-                    self.bytes -= payload_len(&content);
+                    let bytes = payload_len(&content);
+                    lighten(&mut self.flights, number, bytes);
+                    self.bytes -= bytes;
+                    self.acked += bytes;
                     delivered(&content).into_iter().for_each(&mut tell);
                 }
             }
@@ -245,7 +279,10 @@ impl Outbox {
             let (base, items) = (self.base, &self.items);
             let open =
                 |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
-            self.flights.retain(|f| {
+            self.flights.retain_mut(|f| {
+                if f.bundles > 0 && f.on_progress(base) {
+                    f.sent_at = now;
+                }
                 f.numbers
                     .iter()
                     .any(|r| r.start.max(base) < r.end && r.clone().any(open))
@@ -296,6 +333,18 @@ impl Outbox {
         }
     }
 
+    /// A long exchange that was slow is not so any more: what it carries need go in no other, as far as it has not yet.
+    pub(crate) fn prompt(&mut self, exchange: u64) {
+        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
+            return;
+        };
+        if core::mem::take(&mut flight.late) {
+            for number in flight.numbers.iter().cloned().flatten() {
+                self.due.remove(&number);
+            }
+        }
+    }
+
     /// Whether `exchange` carries something that is not acknowledged.
     pub(crate) fn is_flying(&self, exchange: u64) -> bool {
         self.flights.iter().any(|f| f.exchange == exchange)
@@ -309,7 +358,21 @@ impl Outbox {
             bytes: f.bytes,
             again: f.again,
             late: f.late,
+            long: f.bundles > 0,
+            single: f.bundles <= 1,
         })
+    }
+
+    /// Bytes of payload that were ever acknowledged.
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// When what this long exchange carries left, if that was in one bundle.
+    pub(crate) fn single(&self, exchange: u64) -> Option<Instant> {
+        let mut flights = self.flights.iter();
+        let flight = flights.find(|f| f.exchange == exchange && f.bundles <= 1)?;
+        Some(flight.sent_at)
     }
 
     /// When the first message that is to go again may go.
@@ -339,9 +402,11 @@ impl Outbox {
 
     /// The stream was reset: its data need not arrive any more, only its numbers (A26).
     pub(crate) fn void(&mut self, stream: StreamId) {
-        for item in &mut self.items {
+        for (number, item) in (self.base..).zip(&mut self.items) {
             if matches!(&item.content, Content::Data { stream: s, .. } if *s == stream) {
-                self.bytes -= payload_len(&item.content);
+                let bytes = payload_len(&item.content);
+                lighten(&mut self.flights, number, bytes);
+                self.bytes -= bytes;
                 item.content = Content::Void;
             }
         }
@@ -349,11 +414,34 @@ impl Outbox {
 
     /// Drops everything: the session is over, nothing need arrive any more.
     pub(crate) fn clear(&mut self) {
-        let base = self.next_number();
+        let (base, acked) = (self.next_number(), self.acked);
         *self = Outbox {
             base,
+            acked,
             ..Outbox::default()
         };
+    }
+}
+
+/// A message needs no carrying any more: long exchanges, which go on, are the lighter by it.
+fn lighten(flights: &mut [Flight], number: u64, bytes: u64) {
+    for flight in flights.iter_mut().filter(|f| f.bundles > 0) {
+        if flight.numbers.iter().any(|r| r.contains(&number)) {
+            flight.bytes = flight.bytes.saturating_sub(bytes);
+        }
+    }
+}
+
+impl Flight {
+    /// Everything below `base` has arrived: whether any of this was among it.
+    fn on_progress(&mut self, base: u64) -> bool {
+        let first = |f: &Flight| f.numbers.first().map(|r| r.start);
+        let before = first(self);
+        self.numbers.retain_mut(|r| {
+            r.start = r.start.max(base);
+            !r.is_empty()
+        });
+        before != first(self)
     }
 }
 

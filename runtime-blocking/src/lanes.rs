@@ -200,6 +200,7 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
         exchange,
         body,
         patience,
+        ..
     }) = slot.next(shared, slot)
     {
         let mut told = Instant::now();

@@ -209,6 +209,7 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
         exchange,
         body,
         patience,
+        ..
     }) = slot.next(&shared, &mut idle).await
     {
         let answer = {

@@ -96,6 +96,15 @@ impl Host {
         Some(index)
     }
 
+    /// What was said last on a direct connection has been written. Which session that concerns.
+    pub fn said(&mut self, now: u64, request: RequestId) -> Option<usize> {
+        let index = *self.owners.get(&request)?;
+        self.sessions[index]
+            .machine
+            .feed_written(Instant::from_micros(now), request);
+        Some(index)
+    }
+
     /// The sessions that are not over.
     pub fn live(&self) -> Vec<usize> {
         (0..self.sessions.len())

@@ -193,6 +193,12 @@ impl Ledger {
         }
     }
 
+    /// Bytes that were read of what this side wrote, in all sessions.
+    pub fn read_from(&self, side: Side) -> u64 {
+        let flows = self.flows().filter(|(key, _)| key.from == side);
+        flows.map(|(_, flow)| flow.read).sum()
+    }
+
     /// Bytes read in all.
     pub fn total_read(&self) -> u64 {
         self.flows.values().map(|flow| flow.read).sum()

@@ -44,6 +44,12 @@ pub fn with_streams(streams: u64) -> Config {
     builder.build().expect("tests ask for what fits together")
 }
 
+/// The tuned default, for a server that takes direct connections and tells so.
+pub fn direct() -> Config {
+    let builder = Config::builder().direct_port(Some(7));
+    builder.build().expect("tests ask for what fits together")
+}
+
 /// The source's own schedule.
 pub fn classic() -> Config {
     Config::classic()

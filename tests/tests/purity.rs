@@ -64,7 +64,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         ],
         "session" => &[
             "time", "error", "config", "id", "event", "wire", "ranges", "outbox", "inbox",
-            "stream", "session",
+            "stream", "pace", "session",
         ],
         "client" | "server" => return None,
         _ => return Some(&["time", "error", "config", "id", "event", "wire", "ranges"]),

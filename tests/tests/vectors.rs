@@ -373,6 +373,7 @@ impl FromFields for RequestPrefix {
                 "credit" => prefix.credit = number(value),
                 "unread" => prefix.unread = number(value),
                 "timer" => prefix.timer = number(value),
+                "long" => prefix.long = Some(number(value)),
                 "open" => prefix.open = numbers(value),
                 "hold" => prefix.hold = number(value),
                 "wait" => prefix.wait = number(value),
@@ -417,6 +418,7 @@ fn params(text: &str) -> Params {
             "ack_delay" => params.ack_delay = Some(number(value)),
             "idle" => params.idle = Some(number(value)),
             "instance" => params.instance = Some(Instance(hex64(value))),
+            "direct" => params.direct = Some(number(value)),
             "body_max" => params.body_max = Some(number(value)),
             "replaces" => {
                 params.replaces = Some(SessionId::from_bytes(hex(value).try_into().unwrap()))

@@ -23,7 +23,7 @@ impl Client {
                 Ok(Bundle::Session(decoded)) => {
                     held_for = Duration::from_micros(decoded.prefix.held_for);
                     answered = true;
-                    news |= self.on_bundle(entry, decoded, size);
+                    news |= self.on_bundle(entry.number, decoded, size);
                 }
                 Ok(Bundle::Refusal(refusal)) => {
                     self.exchanges.settle(entry.number);
@@ -46,10 +46,16 @@ impl Client {
             return;
         }
         self.fails.on_answer();
+        self.answered_at = self.session.now;
         self.responded = true;
         self.settle(entry.number);
         self.learn(entry, size, held_for);
         self.on_early(entry, held_for, news);
+        self.end_if_done();
+    }
+
+    /// Ends a session that both sides have closed.
+    pub(super) fn end_if_done(&mut self) {
         if self.session.ending.is_received()
             && self
                 .session
@@ -61,8 +67,13 @@ impl Client {
         }
     }
 
-    /// Takes in one bundle; says whether there was anything in it.
-    fn on_bundle(&mut self, entry: &Exchange, decoded: Decoded<AnswerPrefix>, size: usize) -> bool {
+    /// Takes in one bundle of `exchange`; says whether there was anything in it.
+    pub(super) fn on_bundle(
+        &mut self,
+        exchange: u64,
+        decoded: Decoded<AnswerPrefix>,
+        size: usize,
+    ) -> bool {
         let Decoded {
             bundle,
             prefix,
@@ -76,6 +87,10 @@ impl Client {
         if let Some(params) = &prefix.opening {
             self.session.on_params(params);
             self.server = params.instance.or(self.server);
+            if let Some(port) = params.direct.and_then(|port| u16::try_from(port).ok()) {
+                self.direct.port = Some(port);
+                self.direct.want(self.session.now);
+            }
         }
         let arrived =
             match self
@@ -96,11 +111,7 @@ impl Client {
             self.nonce = prefix.nonce;
             self.hint = prefix.backlog;
             let now = self.session.now;
-            for open in self
-                .exchanges
-                .iter_mut()
-                .filter(|e| e.number != entry.number)
-            {
+            for open in self.exchanges.iter_mut().filter(|e| e.number != exchange) {
                 let held = prefix.held.contains(&open.number);
                 // What it holds has moved all its bytes.
                 open.bulk &= !held;
@@ -150,7 +161,7 @@ impl Client {
         }
     }
 
-    fn on_refusal(&mut self, exchange: u64, refusal: Refusal) {
+    pub(super) fn on_refusal(&mut self, exchange: u64, refusal: Refusal) {
         let now = self.session.now;
         match refusal {
             Refusal::Ended(next) => {

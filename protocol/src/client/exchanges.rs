@@ -29,10 +29,13 @@ pub(crate) struct Exchange {
     pub(crate) doubted: Option<Instant>,
 }
 
-/// Those that are open, oldest first, and those of them that nobody waits for any more.
+/// Those that are open, oldest first, and those of them that nobody waits for any more. But for the long one each is a
+/// request and its response, and only those are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Exchanges {
     open: Vec<Exchange>,
+    /// The long one, which is none of `open`.
+    long: Option<u64>,
     next: u64,
     cancels: VecDeque<u64>,
 }
@@ -58,6 +61,27 @@ impl Exchanges {
     /// The number that the next exchange gets.
     pub(crate) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Opens a long exchange, in place of one that there may have been.
+    pub(crate) fn open_long(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.long = Some(number);
+        number
+    }
+
+    pub(crate) fn is_long(&self, number: u64) -> bool {
+        self.long == Some(number)
+    }
+
+    /// The long exchange is over. `cancel`: the embedder does not know yet.
+    pub(crate) fn end_long(&mut self, cancel: bool) -> Option<u64> {
+        let number = self.long.take()?;
+        if cancel {
+            self.cancels.push_back(number);
+        }
+        Some(number)
     }
 
     pub(crate) fn push(&mut self, exchange: Exchange) {
@@ -94,9 +118,12 @@ impl Exchanges {
         self.cancels.pop_front()
     }
 
-    /// The numbers of those open, newest first, as a request lists them.
-    pub(crate) fn list(&self) -> Vec<u64> {
-        self.open.iter().rev().map(|e| e.number).collect()
+    /// The numbers of those open but `own`, newest first, as a request lists them.
+    pub(crate) fn list(&self, own: Option<u64>) -> Vec<u64> {
+        let short = self.open.iter().map(|e| e.number);
+        let mut all: Vec<_> = short.chain(self.long).filter(|n| Some(*n) != own).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all
     }
 
     /// How many move bulk.

@@ -219,6 +219,10 @@ fn hostile_client(seed: u64) {
                 credit: rng.number(1 << 20),
                 unread: rng.number(0),
                 timer: rng.number(1_000_000),
+                long: rng
+                    .chance(30)
+                    .then(|| rng.below(9))
+                    .filter(|later| exchange + later < TOP),
                 open: rng.list(exchange),
                 hold: rng.number(1),
                 wait: rng.number(10_000),
@@ -232,6 +236,9 @@ fn hostile_client(seed: u64) {
         }
         if rng.chance(20) {
             server.feed_hangup(at(now), RequestId::new(rng.below(60)));
+        }
+        if rng.chance(50) {
+            server.feed_written(at(now), RequestId::new(request));
         }
         for _ in 0..rng.below(4) {
             let stream = StreamId::from_number(rng.below(6));
@@ -268,17 +275,40 @@ fn hostile_server(seed: u64) {
     let at = Instant::from_micros;
     let config = Config::builder().streams(16).pool(100_000).build().unwrap();
     let mut client = Client::new(config, id, at(0));
+    if seed.is_multiple_of(2) {
+        client.knows_direct(at(0), Duration::from_millis(rng.below(900)));
+    }
+    let (mut dials, mut long) = (false, None);
     let (mut bundle, mut next, mut open) = (0, 0, Vec::new());
     for _ in 0..60 {
         now = rng.time(now);
         let mut polls = 0;
+        if client.poll_dial().is_some() {
+            dials = true;
+        }
+        if dials && rng.chance(50) {
+            dials = false;
+            if rng.chance(20) {
+                client.feed_undialled(at(now));
+            } else {
+                long = client.feed_dialled(at(now));
+            }
+        }
         while let Some(request) = client.poll_request(at(now)) {
-            open.push(request.exchange);
+            if request.long {
+                assert_eq!(long, Some(request.exchange));
+            } else {
+                open.push(request.exchange);
+            }
             polls += 1;
             assert!(polls < 40, "polls without end");
         }
-        if !open.is_empty() && rng.chance(60) {
-            let exchange = open.remove(rng.below(open.len() as u64) as usize);
+        let by_long = long.filter(|_| rng.chance(40));
+        if by_long.is_some() || !open.is_empty() && rng.chance(60) {
+            let exchange = match by_long {
+                Some(long) => long,
+                None => open.remove(rng.below(open.len() as u64) as usize),
+            };
             bundle = if rng.chance(85) {
                 (bundle + 1).min(TOP)
             } else {
@@ -310,10 +340,21 @@ fn hostile_server(seed: u64) {
             } else {
                 encode(&id, exchange.number(), bundle, &prefix, &messages)
             };
-            let _ = client.feed_response(at(now), exchange, body.into_bytes());
+            let _ = if by_long.is_some() {
+                client.feed_bundles(at(now), exchange, body.into_bytes())
+            } else {
+                client.feed_response(at(now), exchange, body.into_bytes())
+            };
         } else if !open.is_empty() && rng.chance(20) {
             let exchange = open.remove(0);
             let _ = client.feed_failure(at(now), exchange, Failure::TooLarge);
+        }
+        if let Some(exchange) = long.filter(|_| rng.chance(60)) {
+            let _ = match rng.below(12) {
+                0 => client.feed_failure(at(now), exchange, Failure::Cut),
+                1 => client.feed_progress(at(now), exchange),
+                _ => client.feed_written(at(now), exchange),
+            };
         }
         for _ in 0..rng.below(4) {
             let stream = StreamId::from_number(rng.below(6));
@@ -330,10 +371,9 @@ fn hostile_server(seed: u64) {
         }
         client.feed_timeout(at(now));
         if client.next_timeout().is_some_and(|t| t <= at(now)) && now < u64::MAX {
-            assert!(
-                client.clone().poll_request(at(now)).is_some(),
-                "C5: {client:#?}"
-            );
+            let mut copy = client.clone();
+            let says = copy.poll_dial().is_some() || copy.poll_request(at(now)).is_some();
+            assert!(says, "C5: {client:#?}");
         }
         client.session.streams.check();
         client.session.outbox.check();

@@ -3,8 +3,10 @@
 //! Knows nothing of HTTP: a response is bytes, a failure is a [`Failure`].
 
 mod answers;
+mod direct;
 mod exchanges;
 mod fails;
+mod long;
 mod path;
 mod rebase;
 mod schedule;
@@ -17,9 +19,10 @@ use crate::session::Session;
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::{Instant, wire_micros};
-use crate::wire::{Chain, Params, RequestPrefix, encode};
+use crate::wire::{Chain, Message, Params, RequestPrefix, encode};
 use bytes::Bytes;
 use core::time::Duration;
+use direct::Direct;
 use exchanges::{Exchange, Exchanges};
 use fails::Fails;
 use path::Path;
@@ -34,8 +37,18 @@ pub struct Request {
     pub exchange: ExchangeId,
     /// The body of the POST.
     pub body: Chain,
-    /// How long to let it run without progress before it is fed as [`Failure::TimedOut`].
+    /// How long to let it run without progress before it is fed as [`Failure::TimedOut`]. For a long exchange: how long
+    /// the writing may take.
     pub patience: Duration,
+    /// A bundle of a long exchange: to be written on its connection, and [`Client::feed_written`] then.
+    pub long: bool,
+}
+
+/// A direct connection is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The port that the server has told, if it has.
+    pub port: Option<u16>,
 }
 
 /// One session's client side.
@@ -48,6 +61,7 @@ pub struct Client {
     exchanges: Exchanges,
     path: Path,
     fails: Fails,
+    direct: Direct,
     /// The server has answered: requests need not carry the opening.
     answered: bool,
     replaces: Option<SessionId>,
@@ -60,6 +74,8 @@ pub struct Client {
     /// Empty answers in a row that came before their time with nothing else open, and when the last one came (A11).
     early: u8,
     early_at: Instant,
+    /// When the last answer came that was no long exchange's.
+    answered_at: Instant,
     /// The server holds fewer than asked for.
     held_less: bool,
     /// When bytes of a stream last moved either way (A23).
@@ -75,6 +91,7 @@ impl Client {
     pub fn new(config: Config, id: SessionId, now: Instant) -> Client {
         Client {
             path: Path::new(&config),
+            direct: Direct::new(&config),
             session: Session::new(Side::Client, config, id, now),
             exchanges: Exchanges::default(),
             fails: Fails::default(),
@@ -86,6 +103,7 @@ impl Client {
             hint: 0,
             early: 0,
             early_at: now,
+            answered_at: now,
             held_less: false,
             last_byte: now,
             last_sent: now,
@@ -148,7 +166,9 @@ impl Client {
         exchange: ExchangeId,
         why: Failure,
     ) -> Result<(), UnknownExchange> {
-        let entry = self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
+        let Some(entry) = self.exchanges.get(exchange.0) else {
+            return self.fail_long(now, exchange, why);
+        };
         let (size, answer_max, probe) = (entry.size, entry.answer_max, entry.probe);
         self.advance(now);
         if self.session.is_over() {
@@ -173,7 +193,8 @@ impl Client {
         Ok(())
     }
 
-    /// Bytes of the request have left or bytes of the response have come: its patience begins anew.
+    /// Bytes of the request have left or bytes of the response have come: its patience begins anew. For a long exchange
+    /// only what has come counts: what has left may still be in this machine.
     ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
@@ -182,9 +203,15 @@ impl Client {
         now: Instant,
         exchange: ExchangeId,
     ) -> Result<(), UnknownExchange> {
-        self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
+        let is_long = self.exchanges.is_long(exchange.0);
+        if !is_long {
+            self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
+        }
         self.advance(now);
         let now = self.session.now;
+        if let Some(long) = self.direct.long.as_mut().filter(|_| is_long) {
+            long.heard = now;
+        }
         if let Some(entry) = self.exchanges.iter_mut().find(|e| e.number == exchange.0) {
             entry.touched = now;
         }
@@ -209,20 +236,41 @@ impl Client {
         }
         let plan = self.plan().ok()?;
         let sent_at = self.session.now.max(now);
-        let number = self.exchanges.next();
-        let mut prefix = self.prefix(&plan);
+        let long = self.direct.long.as_ref().filter(|_| plan.long);
+        let number = long.map_or(self.exchanges.next(), |long| long.exchange);
+        let mut prefix = self.prefix(&plan, number);
         let room = plan.room.bytes.saturating_sub(prefix.cost() + 16);
-        let messages = self.session.fill(
-            number,
-            sent_at,
-            crate::session::Room {
-                bytes: room,
-                ..plan.room
-            },
-        );
+        let room = crate::session::Room {
+            bytes: room,
+            ..plan.room
+        };
+        let alone = !self.session.outbox.is_flying(number);
+        let messages = self.session.fill(number, sent_at, room);
         prefix.backlog = self.session.backlog();
         let bundle = self.session.next_bundle();
         let body = encode(&self.session.id, number, bundle, &prefix, &messages);
+
+        self.count(&body, &messages);
+        if !messages.is_empty() {
+            self.last_byte = sent_at;
+            self.held_less = false;
+        }
+        self.last_sent = sent_at;
+        self.responded = false;
+        self.echo_due = false;
+        if let Some(long) = self.direct.long.as_mut().filter(|_| plan.long) {
+            (long.busy, long.sent, long.wait) = (true, Some(sent_at), plan.wait);
+            if alone {
+                long.pace.on_first(sent_at);
+            }
+            let patience = self.session.config.patience + self.session.config.wait;
+            return Some(Request {
+                exchange: ExchangeId(number),
+                body,
+                patience,
+                long: true,
+            });
+        }
 
         let full = body.len() * 4 >= self.path.body_up() * 3;
         let transfer = self.path.transfer(body.len() as u64);
@@ -234,20 +282,6 @@ impl Client {
         };
         let patience = patience + transfer;
         self.stats.exchanges += 1;
-        self.stats.bytes_out += body.len() as u64;
-        self.stats.messages += messages.len() as u64;
-        self.stats.resent += messages
-            .iter()
-            .filter(|m| m.number < self.stats.next)
-            .count() as u64;
-        self.stats.next = self.session.outbox.next_number();
-        if !messages.is_empty() {
-            self.last_byte = sent_at;
-            self.held_less = false;
-        }
-        self.last_sent = sent_at;
-        self.responded = false;
-        self.echo_due = false;
         self.exchanges.push(Exchange {
             number,
             sent_at,
@@ -271,10 +305,19 @@ impl Client {
             exchange: ExchangeId(number),
             body,
             patience,
+            long: false,
         })
     }
 
-    fn prefix(&self, plan: &schedule::Plan) -> RequestPrefix {
+    fn count(&mut self, body: &Chain, messages: &[Message]) {
+        let stats = &mut self.stats;
+        stats.bytes_out += body.len() as u64;
+        stats.messages += messages.len() as u64;
+        stats.resent += messages.iter().filter(|m| m.number < stats.next).count() as u64;
+        stats.next = self.session.outbox.next_number();
+    }
+
+    fn prefix(&self, plan: &schedule::Plan, number: u64) -> RequestPrefix {
         let config = &self.session.config;
         let opening = (!self.answered).then(|| Params {
             streams: config.streams,
@@ -283,18 +326,26 @@ impl Client {
             replaces: self.replaces,
             ..Params::default()
         });
+        let long = self.direct.long.as_ref().filter(|_| plan.long);
+        let timer = long.map_or_else(
+            || self.timer(0, 0),
+            |long| long.timer(config, self.session.peer_ack_delay),
+        );
         RequestPrefix {
             opening,
             echo: self.nonce,
             ack: self.session.inbox.ack(),
             credit: config.pool,
             unread: self.session.unread,
-            timer: wire_micros(self.timer(0, 0)),
-            open: self.exchanges.list(),
+            timer: wire_micros(timer),
+            long: plan.long.then(|| self.exchanges.next() - 1 - number),
+            open: self.exchanges.list(Some(number)),
             hold: self.hold() as u64,
             wait: wire_micros(plan.wait) / 1000,
             answer_max: if plan.probe {
                 SMALL_BODY
+            } else if plan.long {
+                self.session.config.body_max()
             } else {
                 self.path.body_down()
             } as u64,
@@ -307,9 +358,10 @@ impl Client {
     #[must_use]
     pub fn poll_cancel(&mut self) -> Option<ExchangeId> {
         if self.session.is_over() {
-            for number in self.exchanges.list() {
+            for number in self.exchanges.list(None) {
                 self.exchanges.give_up(number);
             }
+            self.exchanges.end_long(true);
         }
         self.exchanges.poll_cancel().map(ExchangeId)
     }

@@ -34,8 +34,8 @@ const SLOW: u64 = 64 * 1024;
 const RATE_SAMPLES: u64 = 4;
 
 /// Round trips (RFC 6298), in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct RoundTrips {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct RoundTrips {
     smoothed: u64,
     varied: u64,
     /// The shortest, drifting slowly towards the smoothed one lest a change of path go unnoticed: what a round trip
@@ -105,12 +105,7 @@ impl Path {
             trial: TRIAL,
         };
         Path {
-            trips: RoundTrips {
-                smoothed: 0,
-                varied: 0,
-                least: 0,
-                known: false,
-            },
+            trips: RoundTrips::default(),
             up: direction.clone(),
             down: direction,
             requests: config.requests.min(FEW),
@@ -143,11 +138,7 @@ impl Path {
         bytes: u64,
         again: u8,
     ) -> Duration {
-        let base = if self.trips.known {
-            Duration::from_micros(self.trips.smoothed + 4 * self.trips.varied) + peer_ack_delay
-        } else {
-            config.timer_first + peer_ack_delay
-        };
+        let base = self.trips.timer().unwrap_or(config.timer_first) + peer_ack_delay;
         if !config.learning {
             // Fixed, but for what was lost twice: a path slower than the timer would never let it through.
             let doubled = 1 << u32::from(again.saturating_sub(1)).min(4);
@@ -214,7 +205,7 @@ impl Path {
 
     /// What a round trip takes when nothing else is on the wire, once one was measured.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.trips.known.then(|| self.least())
+        self.trips.shortest()
     }
 
     /// A round trip on the empty wire.
@@ -250,7 +241,19 @@ impl Path {
 }
 
 impl RoundTrips {
-    fn sample(&mut self, micros: u64) {
+    /// The smoothed round trip and four times its variation, once one was measured.
+    pub(crate) fn timer(&self) -> Option<Duration> {
+        let micros = self.smoothed + 4 * self.varied;
+        self.known.then(|| Duration::from_micros(micros))
+    }
+
+    /// What a round trip takes when nothing else is on the wire, once one was measured.
+    pub(crate) fn shortest(&self) -> Option<Duration> {
+        let least = Duration::from_micros(self.least).max(SHORTEST);
+        self.known.then_some(least)
+    }
+
+    pub(crate) fn sample(&mut self, micros: u64) {
         let micros = micros.min(60_000_000);
         if self.known {
             self.varied = (3 * self.varied + self.smoothed.abs_diff(micros)) / 4;

@@ -26,8 +26,11 @@ impl Client {
         self.session.instants(visit);
         self.fails.instants(visit);
         self.exchanges.instants(visit);
-        [&mut self.early_at, &mut self.last_byte, &mut self.last_sent]
+        self.direct.instants(visit);
+        let other = [&mut self.early_at, &mut self.answered_at];
+        [&mut self.last_byte, &mut self.last_sent]
             .into_iter()
+            .chain(other)
             .for_each(visit);
     }
 

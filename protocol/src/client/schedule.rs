@@ -18,12 +18,39 @@ pub(crate) struct Plan {
     pub(crate) room: Room,
     pub(crate) wait: Duration,
     pub(crate) probe: bool,
+    /// In the long exchange.
+    pub(crate) long: bool,
 }
 
 impl Client {
     /// The exchange to open now, or when there might be one if nothing else happens.
     pub(super) fn plan(&self) -> Result<Plan, Option<Instant>> {
+        let long = self.direct.long.as_ref();
+        match long.map(|long| self.plan_long(long)) {
+            Some(Ok(plan)) => Ok(plan),
+            // All goes by it.
+            Some(Err(at)) if self.direct.bearer().is_some() && !self.is_race() => Err(at),
+            None | Some(Err(_)) => self.plan_short(),
+        }
+    }
+
+    /// Whether the first carrier has borne data and nothing has come back: another may ask whether the server is there.
+    fn is_race(&self) -> bool {
+        !self.answered && self.direct.long.as_ref().is_some_and(|long| long.first)
+    }
+
+    fn plan_short(&self) -> Result<Plan, Option<Instant>> {
         let now = self.session.now;
+        if self.direct.is_only() {
+            return Err(None);
+        }
+        if let Some(at) = self
+            .direct
+            .others_from
+            .filter(|at| !self.answered && *at > now)
+        {
+            return Err(Some(at));
+        }
         if self.exchanges.len() >= self.requests() {
             return Err(None);
         }
@@ -36,11 +63,16 @@ impl Client {
         let bulk_room = Room {
             bytes: self.path.body_up().min(self.session.config.body_max()),
             small: false,
+            long: false,
         };
         let small_room = Room {
             bytes: SMALL_BODY,
             small: true,
+            long: false,
         };
+        if self.is_race() {
+            return self.race();
+        }
         // Where there is room for both, a keystroke goes alone: whoever reads it waits for no bulk.
         let alone = self.session.streams.is_mixed() && self.exchanges.len() + 1 < self.requests();
         let room = if self.exchanges.bulk() < self.bulk_slots() && !alone {
@@ -59,9 +91,27 @@ impl Client {
                 room,
                 wait: self.wait(),
                 probe: false,
+                long: false,
             }),
             later => Err(later),
         }
+    }
+
+    /// Of carriers that race only one bears data; the other's opening is empty (A8).
+    fn race(&self) -> Result<Plan, Option<Instant>> {
+        if !self.exchanges.is_empty() {
+            return Err(None);
+        }
+        Ok(Plan {
+            room: Room {
+                bytes: 0,
+                small: true,
+                long: false,
+            },
+            wait: Duration::ZERO,
+            probe: false,
+            long: false,
+        })
     }
 
     /// After failures in a row: one small exchange at a time, answered at once, until an answer comes (A17).
@@ -73,9 +123,11 @@ impl Client {
             room: Room {
                 bytes: SMALL_BODY,
                 small: false,
+                long: false,
             },
             wait: Duration::ZERO,
             probe: true,
+            long: false,
         })
     }
 
@@ -110,6 +162,7 @@ impl Client {
                 Room {
                     bytes: room.bytes,
                     small: true,
+                    long: false,
                 },
             )
             .filter(|_| !new);
@@ -219,7 +272,9 @@ impl Client {
         };
         let fates = self.fates().map(|(_, at, _)| at).min();
         let give_up = self.fails.give_up_at(&self.session.config);
-        [plan, fates, give_up, self.session.flush_at()]
+        let long = self.long_fate().map(|(at, _)| at);
+        let dial = self.direct.dial_at();
+        [plan, fates, long, dial, give_up, self.session.flush_at()]
             .into_iter()
             .flatten()
             .min()
@@ -249,6 +304,7 @@ impl Client {
             (e.number, late, Fate::Lost)
         });
         let flights = self.session.outbox.flights().filter_map(|f| {
+            // What is known of the long exchange's is in `long_fate`.
             let touched = self.exchanges.get(f.exchange)?.touched.max(f.sent_at);
             let timer = self.timer(f.bytes, f.again);
             let (after, fate) = if f.late {
@@ -276,6 +332,7 @@ impl Client {
 
     /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.
     pub(super) fn on_time(&mut self) {
+        self.on_long_time();
         let now = self.session.now;
         // Where much time has passed, what is late is lost next. No round leaves anything for the same round again.
         while let Some((exchange, fate)) = self.due_fate() {

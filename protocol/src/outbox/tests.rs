@@ -49,11 +49,11 @@ fn s6_nothing_is_dropped_before_it_is_acknowledged() {
     let mut o = Outbox::default();
     fly(&mut o, 0, 4);
     assert_eq!(o.bytes(), 40);
-    assert_eq!(o.on_ack(&ack(1, &[2..3]), |_| {}), Ok(true));
+    assert_eq!(o.on_ack(T0, &ack(1, &[2..3]), |_| {}), Ok(true));
     assert_eq!((o.base(), o.bytes()), (1, 20));
     o.lost(0, T0, PACE, PACE_MAX);
     assert_eq!(due(&mut o, 1, T0), [1, 3]);
-    assert_eq!(o.on_ack(&ack(4, &[]), |_| {}), Ok(true));
+    assert_eq!(o.on_ack(T0, &ack(4, &[]), |_| {}), Ok(true));
     assert!(o.is_empty() && !o.is_flying(1));
 }
 
@@ -90,11 +90,11 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     fly(&mut o, 0, 2);
     let before = o.clone();
     assert_eq!(
-        o.on_ack(&ack(3, &[]), |_| {}),
+        o.on_ack(T0, &ack(3, &[]), |_| {}),
         Err(Violation::Acknowledgement)
     );
     assert_eq!(
-        o.on_ack(&ack(0, &[1..3]), |_| {}),
+        o.on_ack(T0, &ack(0, &[1..3]), |_| {}),
         Err(Violation::Acknowledgement)
     );
     assert_eq!(o, before);
@@ -175,7 +175,7 @@ proptest! {
                     let from = (next + 1 + gap).min(end);
                     let to = (from + len).min(end);
                     let ranges = if from < to { alloc::vec![from..to] } else { alloc::vec![] };
-                    o.on_ack(&ack(next, &ranges), |_| {}).unwrap();
+                    o.on_ack(T0, &ack(next, &ranges), |_| {}).unwrap();
                     acked.extend((0..next).chain(from..to));
                 }
             }

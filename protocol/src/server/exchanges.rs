@@ -1,6 +1,7 @@
 //! The exchanges that a server holds, and which it has seen (A6, A14, A21).
 
 use crate::id::RequestId;
+use crate::pace::Pace;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -41,6 +42,20 @@ pub(crate) struct Held {
     /// the client may have no other exchange for what follows.
     pub(crate) is_bulk: bool,
     pub(crate) at_once: AtOnce,
+    /// It is a long one: it stays when it was answered. `arrived_at` is then when its sender was last heard.
+    pub(crate) long: Option<Long>,
+}
+
+/// What more is known of a long exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Long {
+    /// A bundle was handed out that has not been written yet.
+    pub(crate) busy: bool,
+    /// What was said in it is late: it may be dead.
+    pub(crate) doubted: bool,
+    /// When something was last said in it.
+    pub(crate) said_at: Instant,
+    pub(crate) pace: Pace,
 }
 
 /// What a request is to this session.
@@ -71,7 +86,13 @@ impl Exchanges {
 
     /// Every moment that is kept here, for `rebase`.
     pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
-        self.held.iter_mut().for_each(|h| visit(&mut h.arrived_at));
+        for held in &mut self.held {
+            visit(&mut held.arrived_at);
+            if let Some(long) = &mut held.long {
+                visit(&mut long.said_at);
+                long.pace.instants(visit);
+            }
+        }
     }
 
     pub(crate) fn held(&self) -> &[Held] {
@@ -82,10 +103,30 @@ impl Exchanges {
         self.newest.unwrap_or(0)
     }
 
-    /// The numbers of those held, newest first, as an answer lists them.
-    pub(crate) fn list(&self) -> Vec<u64> {
+    /// The long exchange that this request began, if it is still held.
+    pub(crate) fn long(&mut self, request: RequestId) -> Option<&mut Held> {
+        let mut held = self.held.iter_mut();
+        held.find(|h| h.long.is_some() && h.requests.contains(&request))
+    }
+
+    /// Whether this number is that of a connection, and may not come by another request; nor may a connection take that
+    /// of a request.
+    pub(crate) fn is_anothers(&self, number: u64, long: bool) -> bool {
+        let mut held = self.held.iter();
+        held.any(|h| h.number == number && (long || h.long.is_some()))
+    }
+
+    /// A long exchange by its number.
+    pub(crate) fn long_numbered(&mut self, number: u64) -> Option<&mut Long> {
+        let held = self.held.iter_mut().find(|h| h.number == number)?;
+        held.long.as_mut()
+    }
+
+    /// The numbers of those held but `own`, newest first, as an answer lists them.
+    pub(crate) fn list(&self, own: Option<u64>) -> Vec<u64> {
         self.held
             .iter()
+            .filter(|h| Some(h.number) != own)
             .rev()
             .take(WINDOW as usize)
             .map(|h| h.number)
@@ -163,6 +204,27 @@ impl Exchanges {
         (held.requests.len() > COPIES).then(|| held.requests.remove(0))
     }
 
+    /// What is held under this number, if it stays when it is answered.
+    pub(crate) fn stays(&self, number: u64) -> Option<Held> {
+        let held = self.held.iter().find(|h| h.number == number)?;
+        let stays = held.long.is_some() && held.at_once != AtOnce::Empty;
+        stays.then(|| held.clone())
+    }
+
+    /// A bundle of a long exchange was handed out. `alone`: nothing else of it was under way.
+    pub(crate) fn on_said(&mut self, number: u64, now: Instant, alone: bool) {
+        let Some(held) = self.held.iter_mut().find(|h| h.number == number) else {
+            return;
+        };
+        held.at_once = AtOnce::No;
+        if let Some(long) = &mut held.long {
+            (long.busy, long.said_at) = (true, now);
+            if alone {
+                long.pace.on_first(now);
+            }
+        }
+    }
+
     pub(crate) fn take(&mut self, number: u64) -> Option<Held> {
         let at = self.held.iter().position(|h| h.number == number)?;
         Some(self.held.remove(at))
@@ -178,8 +240,13 @@ impl Exchanges {
     /// A request's sender has gone. Gives the exchange whose answer is lost by that, if it had been answered, and to
     /// nobody else.
     pub(crate) fn on_hangup(&mut self, request: RequestId) -> Option<u64> {
+        let long = self.long(request).map(|held| held.number);
         for held in &mut self.held {
             held.requests.retain(|r| *r != request);
+        }
+        if let Some(number) = long {
+            self.held.retain(|h| h.number != number);
+            return Some(number);
         }
         self.held.retain(|h| !h.requests.is_empty());
         let at = self.answered.iter().position(|(r, _)| *r == request)?;
@@ -241,6 +308,7 @@ mod tests {
                 answer_max: 0,
                 is_bulk: false,
                 at_once: AtOnce::No,
+                long: None,
             });
         }
         e.on_newest(2, &[1]);

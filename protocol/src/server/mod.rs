@@ -3,6 +3,7 @@
 //! Knows nothing of HTTP: a request is bytes and a name for it, a response is bytes for that name.
 
 mod exchanges;
+mod long;
 mod rebase;
 mod router;
 mod schedule;
@@ -13,6 +14,7 @@ use crate::config::{Config, SMALL_BODY};
 use crate::error::{CloseReason, OpenError};
 use crate::event::Event;
 use crate::id::{Instance, Nonce, RequestId, SessionId, StreamId};
+use crate::pace::Pace;
 use crate::session::{Room, Session};
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
@@ -25,7 +27,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
-use exchanges::{Arrival, AtOnce, Exchanges, Held};
+use exchanges::{Arrival, AtOnce, Exchanges, Held, Long};
 
 /// A client that has not shown that it is more than a copy of an old request is kept for this long.
 const UNVOUCHED: Duration = Duration::from_secs(120);
@@ -39,6 +41,9 @@ pub struct Response {
     pub exchange: u64,
     /// The body; status 200.
     pub body: Chain,
+    /// Nothing more follows. `false`: a bundle of a long exchange, to be written on its connection, and
+    /// [`Server::feed_written`] then. The last one of a long exchange is written, and the connection closed.
+    pub last: bool,
 }
 
 /// One session's server side.
@@ -117,6 +122,9 @@ impl Server {
 
     /// A request came: its whole body. On `Ok` exactly one response will name `request`, or a hang-up.
     ///
+    /// Of a long exchange each further bundle of its connection is fed in the same way, under the same name, and any
+    /// number of responses name it, of which one is the last. An error ends it.
+    ///
     /// # Errors
     /// If it can't be read, is too old, or comes after the end; the error is the answer.
     pub fn feed_request(
@@ -135,6 +143,7 @@ impl Server {
         self.stats.bytes_in += size as u64;
         let first = match decode::<RequestPrefix>(&mut body, &self.session.id, None) {
             Some(Ok(Bundle::Session(first))) if !self.exchanges.is_too_old(first.exchange) => first,
+            _ if self.exchanges.long(request).is_some() => return Err(self.end_long(request)),
             _ => {
                 self.session.unread += 1;
                 self.stats.unreadable += 1;
@@ -146,6 +155,14 @@ impl Server {
         self.again = self.heard;
         self.heard = true;
         let number = first.exchange;
+        let long = first.prefix.long.is_some();
+        match self.exchanges.long(request).map(|held| held.number) {
+            Some(own) if own != number || !long => return Err(self.end_long(request)),
+            None if self.exchanges.is_anothers(number, long) => {
+                return Err(reject(self, Refusal::Unreadable));
+            }
+            Some(_) | None => {}
+        }
         self.on_bundle(request, first, size);
         while let Some(Ok(Bundle::Session(more))) =
             decode::<RequestPrefix>(&mut body, &self.session.id, None)
@@ -153,7 +170,11 @@ impl Server {
             if more.exchange != number {
                 break;
             }
-            self.take_in(more, size);
+            if more.prefix.long.is_some() {
+                self.on_bundle(request, more, size);
+            } else {
+                self.take_in(more, size);
+            }
         }
         if self.vouched && (self.again || self.session.inbox.next() > 0) {
             self.session.on_connected();
@@ -183,9 +204,22 @@ impl Server {
     fn on_bundle(&mut self, request: RequestId, decoded: Decoded<RequestPrefix>, size: usize) {
         let (number, prefix) = (decoded.exchange, decoded.prefix.clone());
         let opening = prefix.opening.is_some();
+        let acked = self.session.outbox.acked();
         let fine = self.take_in(decoded, size);
+        if self.exchanges.long(request).is_some() {
+            self.on_heard(request, &prefix, fine, acked);
+            return;
+        }
         match self.exchanges.on_arrival(number) {
             Arrival::New if !fine => {
+                self.hold_request(request, number, &prefix, size, AtOnce::Empty)
+            }
+            // Whoever tries a connection learns at once that it works.
+            Arrival::New if prefix.long.is_some() => {
+                self.hold_request(request, number, &prefix, size, AtOnce::Data)
+            }
+            // No connection is tried under an old number.
+            _ if prefix.long.is_some() => {
                 self.hold_request(request, number, &prefix, size, AtOnce::Empty)
             }
             Arrival::New if opening && !self.vouched => {
@@ -225,12 +259,18 @@ impl Server {
             number,
             requests: [request].to_vec(),
             arrived_at: self.session.now,
-            wait: Duration::from_millis(prefix.wait.min(600_000)),
+            wait: long::wait(prefix),
             answer_max: usize::try_from(prefix.answer_max)
                 .unwrap_or(body_max)
                 .clamp(SMALL_BODY, body_max),
-            is_bulk: size > MAX_PAYLOAD,
+            is_bulk: size > MAX_PAYLOAD && prefix.long.is_none(),
             at_once,
+            long: prefix.long.map(|_| Long {
+                busy: false,
+                doubted: false,
+                said_at: self.session.now,
+                pace: Pace::new(&self.session.config),
+            }),
         });
     }
 
@@ -269,8 +309,20 @@ impl Server {
             );
             self.hint = prefix.backlog;
             self.newest_at = self.session.now;
-            self.exchanges.on_newest(exchange, &prefix.open);
-            let lost = self.lost(exchange, &prefix.open);
+            // Of a long exchange itself the list says nothing: that it speaks says it.
+            let (newest, listed) = match prefix.long {
+                Some(later) => {
+                    let own = [exchange];
+                    let all = prefix.open.iter().chain(&own).copied();
+                    (
+                        exchange.saturating_add(later).saturating_add(1),
+                        all.collect(),
+                    )
+                }
+                None => (exchange, prefix.open),
+            };
+            self.exchanges.on_newest(newest, &listed);
+            let lost = self.lost(newest, &listed);
             lost.into_iter().for_each(|e| self.on_lost(e));
         }
         true
@@ -286,8 +338,13 @@ impl Server {
         }
         let answer = self.plan().ok()?;
         let sent_at = self.session.now.max(now);
-        let held = self.exchanges.take(answer.number)?;
+        // A long one stays, unless it is over.
+        let (held, last) = match self.exchanges.stays(answer.number) {
+            Some(held) if answer.room.is_some() => (held, false),
+            _ => (self.exchanges.take(answer.number)?, true),
+        };
         let mut prefix = self.prefix(&held, sent_at);
+        let alone = !self.session.outbox.is_flying(held.number);
         let messages = match answer.room {
             Some(room) => {
                 let bytes = room.bytes.saturating_sub(prefix.cost() + 16);
@@ -307,13 +364,22 @@ impl Server {
             .filter(|m| m.number < self.stats.next)
             .count() as u64;
         self.stats.next = self.session.outbox.next_number();
+        if !last {
+            self.exchanges.on_said(held.number, sent_at, alone);
+        }
         for request in held.requests {
-            self.exchanges.on_answered(request, held.number);
+            if last && held.long.is_none() {
+                self.exchanges.on_answered(request, held.number);
+            }
             self.outgoing.push_back(Response {
                 request,
                 exchange: held.number,
                 body: body.clone(),
+                last,
             });
+        }
+        if last && held.long.is_some() {
+            self.on_lost(held.number);
         }
         self.finish();
         self.outgoing.pop_front()
@@ -327,6 +393,7 @@ impl Server {
             ack_delay: Some(wire_micros(config.ack_delay)),
             idle: Some(wire_micros(config.idle)),
             instance: Some(self.instance),
+            direct: config.direct_port.map(u64::from),
             ..Params::default()
         });
         AnswerPrefix {
@@ -338,7 +405,7 @@ impl Server {
             unread: self.session.unread,
             held_for: wire_micros(sent_at.since(held.arrived_at)),
             newest: self.exchanges.newest(),
-            held: self.exchanges.list(),
+            held: self.exchanges.list(Some(held.number)),
             backlog: 0,
         }
     }
@@ -351,7 +418,7 @@ impl Server {
             ack: self.session.inbox.ack(),
             credit: self.session.config.pool,
             newest: self.exchanges.newest(),
-            held: self.exchanges.list(),
+            held: self.exchanges.list(Some(exchange)),
             ..AnswerPrefix::default()
         };
         let body = encode(&self.session.id, exchange, bundle, &prefix, &[]);
@@ -359,6 +426,7 @@ impl Server {
             request,
             exchange,
             body,
+            last: true,
         });
     }
 

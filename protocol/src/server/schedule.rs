@@ -6,6 +6,7 @@
 use super::{AtOnce, Held, Server, UNVOUCHED};
 use crate::config::SMALL_BODY;
 use crate::error::CloseReason;
+use crate::outbox::FlightInfo;
 use crate::session::Room;
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -27,8 +28,8 @@ pub(super) struct Answer {
 impl Server {
     /// The exchange to answer now, or when there might be one if nothing else happens.
     pub(super) fn plan(&self) -> Result<Answer, Option<Instant>> {
-        let (now, held) = (self.session.now, self.exchanges.held());
-        let (Some(oldest), Some(freshest)) = (held.first(), held.last()) else {
+        let (now, all) = (self.session.now, self.exchanges.held());
+        let Some(oldest) = all.first() else {
             return Err(None);
         };
         if self.session.is_over() || self.is_done() {
@@ -37,34 +38,48 @@ impl Server {
                 room: None,
             });
         }
-        if let Some(held) = held
-            .iter()
-            .find(|h| matches!(h.at_once, AtOnce::Data | AtOnce::Empty))
-        {
+        let at_once = |h: &&Held| match h.at_once {
+            AtOnce::Data => h.can_speak(),
+            AtOnce::Empty => true,
+            AtOnce::No | AtOnce::Grace => false,
+        };
+        if let Some(held) = all.iter().find(at_once) {
             let room = (held.at_once == AtOnce::Data).then(|| self.room(held));
             return Ok(Answer {
                 number: held.number,
                 room,
             });
         }
-        let surplus = held.len() > self.hold;
-        let speaker = if surplus { oldest } else { freshest };
-        let speak = self.speak_at(self.room(speaker)).map(|at| (at, speaker));
+        let mut held = all.iter().filter(|h| h.long.is_none());
+        let (oldest, freshest) = (held.clone().next(), held.clone().last());
+        let surplus = held.clone().count() > self.hold;
+        let short = if surplus { oldest } else { freshest };
+        // A connection speaks while nothing newer has come another way.
+        let long = all
+            .iter()
+            .find(|h| h.long.as_ref().is_some_and(|l| !l.doubted));
+        let long = long.filter(|l| freshest.is_none_or(|h| l.arrived_at >= h.arrived_at));
+        let speaker = match long {
+            Some(long) => Some(long).filter(|h| h.can_speak()),
+            None => short,
+        };
+        let speak = speaker.and_then(|h| Some((self.speak_at(self.room(h))?, h)));
         // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming, and
         // while bulk is held its sender may have no exchange for more.
-        let released = surplus.then(|| {
-            let grace = if self.hint > 0 || held.iter().any(|h| h.is_bulk) {
+        let released = oldest.filter(|_| surplus).map(|oldest| {
+            let grace = if self.hint > 0 || held.clone().any(|h| h.is_bulk) {
                 Duration::ZERO
             } else {
                 self.session.config.grace
             };
             (self.newest_at.after(grace), oldest)
         });
-        let opening = held.iter().find(|h| h.at_once == AtOnce::Grace);
+        let opening = held.find(|h| h.at_once == AtOnce::Grace);
         let opening = opening.map(|h| (h.arrived_at.after(self.session.config.grace), h));
-        let ended = held
+        let ended = all
             .iter()
-            .map(|h| (h.arrived_at.after(h.wait), h))
+            .filter(|h| h.can_speak())
+            .map(|h| (h.ends_at(), h))
             .min_by_key(|(at, _)| *at);
         let first = [speak, released, opening, ended]
             .into_iter()
@@ -110,7 +125,21 @@ impl Server {
             let mut flights = self.session.outbox.flights();
             flights.any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
         };
-        let last = self.exchanges.held().len() == 1;
+        if let Some(long) = &held.long {
+            let flying = self.session.outbox.flying_bytes(held.number);
+            let room = Room::of_long(&long.pace, flying);
+            return Room {
+                bytes: room.bytes.min(held.answer_max),
+                ..room
+            };
+        }
+        let last = self
+            .exchanges
+            .held()
+            .iter()
+            .filter(|h| h.long.is_none())
+            .count()
+            == 1;
         let alone = if last {
             self.hold > 1 && self.told > 0 && bulk_is_out()
         } else {
@@ -119,6 +148,7 @@ impl Server {
         Room {
             bytes: if alone { SMALL_BODY } else { held.answer_max },
             small: alone,
+            long: false,
         }
     }
 
@@ -171,13 +201,14 @@ impl Server {
     /// Answers that nobody has acknowledged, and when that is late. Only while there is another exchange to say it
     /// again in.
     fn late(&self) -> impl Iterator<Item = (u64, Instant)> {
-        let can = !self.exchanges.is_empty();
-        let flights = self
-            .session
-            .outbox
-            .flights()
-            .filter(move |f| can && !f.late);
-        flights.map(|f| {
+        let held = self.exchanges.held();
+        let can = move |f: &FlightInfo| held.iter().any(|h| h.number != f.exchange);
+        let flights = self.session.outbox.flights();
+        let flights = flights.filter(move |f| !f.late && can(f));
+        flights.map(move |f| {
+            if let Some(at) = self.long_late_at(&f) {
+                return (f.exchange, at);
+            }
             let doubled = self.timer.saturating_mul(1 << u32::from(f.again).min(8));
             let timer =
                 doubled.min(self.session.config.timer_max.max(self.timer)) + self.transfer(f.bytes);
@@ -195,6 +226,9 @@ impl Server {
             .flights()
             .filter(|f| f.exchange < newest);
         let lost = flights.filter(|f| {
+            if f.long {
+                return !listed.contains(&f.exchange);
+            }
             let long = (self.timer + self.transfer(f.bytes)) * LONG_AGO;
             !listed.contains(&f.exchange) || now.since(f.sent_at) > long
         });
@@ -220,6 +254,9 @@ impl Server {
             .collect();
         for exchange in late {
             self.session.outbox.late(exchange, now);
+            if let Some(long) = self.exchanges.long_numbered(exchange) {
+                long.doubted = true;
+            }
         }
         if self.idle_at() <= now {
             self.session.end(CloseReason::Idle {
@@ -246,6 +283,7 @@ impl Server {
             .outbox
             .flights()
             .next()
+            .filter(|f| f.single)
             .map(|f| (f.exchange, f.sent_at, f.bytes))
     }
 

@@ -4,12 +4,13 @@ mod ending;
 
 use ending::Ending;
 
-use crate::config::Config;
+use crate::config::{Config, SMALL_BODY};
 use crate::error::{CloseReason, OpenError, Violation};
 use crate::event::Event;
 use crate::id::{SessionId, StreamId};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::stream::{Side, Stream, Streams};
 use crate::time::Instant;
 use crate::wire::{Ack, Content, Control, MAX_PAYLOAD, Message, Messages, Params};
@@ -30,12 +31,31 @@ const CRUMB: usize = 1024;
 /// the body below which the receiver copies it (§6.3.3).
 const TURNS: usize = 3;
 
+/// In a long exchange an acknowledgement costs no exchange, and by how soon it comes the sender learns what the wire
+/// carries: owed for so long at most, or for so many bytes.
+const LONG_ACK: Duration = Duration::from_millis(20);
+const LONG_ACK_BYTES: u64 = 1 << 20;
+
 /// What a bundle may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) bytes: usize,
     /// Only what is small: the slot kept for keystrokes.
     pub(crate) small: bool,
+    /// In a long exchange.
+    pub(crate) long: bool,
+}
+
+impl Room {
+    /// What may go into the next bundle of a long exchange, with so many bytes of it under way.
+    pub(crate) fn of_long(pace: &Pace, flying: u64) -> Room {
+        let full = pace.is_full(flying);
+        Room {
+            bytes: if full { SMALL_BODY } else { pace.target() },
+            small: full,
+            long: true,
+        }
+    }
 }
 
 /// What a bundle brought.
@@ -159,7 +179,9 @@ impl Session {
             }); // nothing more of a peer that broke a rule counts
         }
         let streams = &mut self.streams;
-        let mut news = self.outbox.on_ack(ack, |told| streams.on_delivered(told))?;
+        let mut news = self
+            .outbox
+            .on_ack(self.now, ack, |told| streams.on_delivered(told))?;
         if news {
             self.ending.progress_at = None;
         }
@@ -227,7 +249,11 @@ impl Session {
         let most = usize::from(self.config.bundle_messages);
         let mut left = room.bytes;
         let mut messages = Vec::new();
-        self.outbox.begin(exchange, sent_at);
+        if room.long {
+            self.outbox.begin_long(exchange, sent_at);
+        } else {
+            self.outbox.begin(exchange, sent_at);
+        }
         while messages.len() < most {
             let Some(message) =
                 self.outbox
@@ -247,7 +273,7 @@ impl Session {
             messages.push(message);
         }
         let turn = if self.config.classic { 0 } else { left / TURNS };
-        while messages.len() < most && self.may_number() {
+        while messages.len() < most && left > 0 && self.may_number() {
             let max = left.saturating_sub(DATA_HEADER);
             // Nothing is cut for the sake of a bundle's last bytes.
             if max < CRUMB.min(MAX_PAYLOAD) && !messages.is_empty() {
@@ -320,7 +346,12 @@ impl Session {
             .outbox
             .due_at()
             .filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
-        let owed = self.inbox.owed_at(config.ack_delay, config.pool / 4);
+        let owed = if room.long {
+            let bytes = LONG_ACK_BYTES.min(config.pool / 4);
+            self.inbox.owed_at(LONG_ACK.min(config.ack_delay), bytes)
+        } else {
+            self.inbox.owed_at(config.ack_delay, config.pool / 4)
+        };
         let lazy = (self.streams.is_lazy() && self.may_number()).then(|| {
             let delay = if self.streams.has_hello() {
                 self.gather
@@ -451,6 +482,7 @@ mod tests {
         let room = Room {
             bytes: 65_536,
             small: false,
+            long: false,
         };
         let payload = Bytes::from_static(&[1; 8192]);
         for n in 0..70_000 {

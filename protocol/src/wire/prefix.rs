@@ -40,6 +40,8 @@ pub struct Params {
     pub body_max: Option<u64>,
     /// The session that this one replaces.
     pub replaces: Option<SessionId>,
+    /// The port on which the server takes direct connections.
+    pub direct: Option<u64>,
 }
 
 /// The prefix of a request (PROTOCOL §3.3), without the ids, which stand in the head.
@@ -57,7 +59,10 @@ pub struct RequestPrefix {
     pub unread: u64,
     /// The re-send timer in microseconds.
     pub timer: u64,
-    /// The numbers of the other exchanges that are open, falling, all below this one's; at most [`MAX_EXCHANGES`].
+    /// For a bundle of a long exchange: how many exchanges the client has opened after it.
+    pub long: Option<u64>,
+    /// The numbers of the other exchanges that are open, falling, all below this one's, but for a long exchange; at most
+    /// [`MAX_EXCHANGES`].
     pub open: Vec<u64>,
     /// How many exchanges the server is to hold.
     pub hold: u64,
@@ -127,12 +132,15 @@ impl Layout for RequestPrefix {
     const ANSWER: bool = false;
 
     fn put(&self, exchange: u64, out: &mut impl Put) {
-        put_opening(out, 0, self.opening.as_ref(), self.echo);
+        let long = if self.long.is_some() { LONG } else { 0 };
+        put_opening(out, long, self.opening.as_ref(), self.echo);
         self.ack.put(out);
         out.varint(self.credit);
         out.varint(self.unread);
         out.varint(self.timer);
-        put_exchanges(out, exchange, &self.open);
+        self.long.iter().for_each(|later| out.varint(*later));
+        let newest = exchange.saturating_add(self.long.unwrap_or(0));
+        put_exchanges(out, newest, &self.open);
         out.varint(self.hold);
         out.varint(self.wait);
         out.varint(self.answer_max);
@@ -140,16 +148,33 @@ impl Layout for RequestPrefix {
     }
 
     fn get(from: &mut &[u8], exchange: u64) -> Option<RequestPrefix> {
-        let (opening, echo, _) = get_opening(from, 0)?;
+        let (opening, echo, flags) = get_opening(from, LONG)?;
+        let ack = Ack::get(from)?;
+        let credit = varint::get(from)?;
+        let unread = varint::get(from)?;
+        let timer = varint::get(from)?;
+        let long = if flags & LONG != 0 {
+            Some(varint::get(from)?)
+        } else {
+            None
+        };
+        let newest = exchange.checked_add(long.unwrap_or(0));
+        let newest = newest.filter(|newest| *newest < LIMIT)?;
+        // "all older than this one": at least 1 below it, but for a long exchange.
+        let least = u64::from(long.is_none());
+        let open = get_exchanges(from, newest, least)?;
+        if open.contains(&exchange) {
+            return None; // "the other exchanges"
+        }
         Some(RequestPrefix {
             opening,
             echo,
-            ack: Ack::get(from)?,
-            credit: varint::get(from)?,
-            unread: varint::get(from)?,
-            timer: varint::get(from)?,
-            // "all older than this one": at least 1 below it.
-            open: get_exchanges(from, exchange, 1)?,
+            ack,
+            credit,
+            unread,
+            timer,
+            long,
+            open,
             hold: varint::get(from)?,
             wait: varint::get(from)?,
             answer_max: varint::get(from)?,
@@ -198,6 +223,7 @@ impl Layout for AnswerPrefix {
 const OPENING: u8 = 0x01;
 const NONCE: u8 = 0x02;
 const READ: u8 = 0x04;
+const LONG: u8 = 0x04;
 
 /// Writes the flags, `more` among them, and what they announce.
 fn put_opening(out: &mut impl Put, more: u8, opening: Option<&Params>, nonce: Option<Nonce>) {
@@ -313,6 +339,7 @@ const IDLE: u64 = 4;
 const INSTANCE: u64 = 5;
 const BODY_MAX: u64 = 6;
 const REPLACES: u64 = 7;
+const DIRECT: u64 = 8;
 
 /// What a parameter holds.
 #[derive(Clone, Copy)]
@@ -337,6 +364,7 @@ impl Params {
                 REPLACES,
                 self.replaces.as_ref().map(|it| Value::Bytes(it.as_bytes())),
             ),
+            (DIRECT, self.direct.map(Value::Number)),
         ];
         let given = all.into_iter().filter_map(|(id, value)| Some((id, value?)));
         out.varint(given.clone().count() as u64);
@@ -380,6 +408,7 @@ impl Params {
                     params.instance = Some(Instance(u64::from_be_bytes(codec::array(value)?)))
                 }
                 BODY_MAX => params.body_max = Some(varint::get(value)?),
+                DIRECT => params.direct = Some(varint::get(value)?),
                 REPLACES => params.replaces = Some(SessionId::from_bytes(codec::array(value)?)),
                 _ => *value = &[],
             }

@@ -14,10 +14,13 @@ use posthole_protocol::{ExchangeId, Failure, Request, RequestId, SessionId};
 use std::collections::{BTreeMap, VecDeque};
 
 mod call;
+pub(crate) mod direct;
 mod transit;
 mod words;
 
 use call::{Answer, Call, Copy, Happening};
+pub use direct::DirectPath;
+use direct::Wire;
 pub use words::{Conditions, Delivery, Record};
 
 /// The network between all clients and all servers.
@@ -32,6 +35,8 @@ pub struct Net {
     pub rule: Rule,
     /// Decides the fate of each answer that its exchange's rule lets pass.
     pub answer_rule: AnswerRule,
+    /// What direct connections meet.
+    pub direct: DirectPath,
     /// What was counted.
     pub tally: Tally,
     /// What happened.
@@ -40,6 +45,7 @@ pub struct Net {
     pub record: Option<Record>,
     ids: Vec<SessionId>,
     calls: BTreeMap<u64, Call>,
+    wires: Vec<Wire>,
     line: VecDeque<u64>,
     queue: BTreeMap<(u64, u64), Happening>,
     ready: VecDeque<Delivery>,
@@ -58,6 +64,8 @@ impl Net {
             down: Link::new(),
             rule: Box::new(|_| Fault::NONE),
             answer_rule: Box::new(|_| Fate::Pass),
+            direct: DirectPath::default(),
+            wires: Vec::new(),
             tally: Tally::default(),
             trace: Trace::default(),
             record: None,
@@ -84,6 +92,7 @@ impl Net {
         self.rule = Box::new(|_| Fault::NONE);
         self.answer_rule = Box::new(|_| Fate::Pass);
         self.conditions.outages.clear();
+        self.direct.swallow = false;
     }
 
     /// How many of a client's exchanges are open, as its HTTP stack sees it.
@@ -293,6 +302,7 @@ impl Net {
     pub fn cancel(&mut self, now: u64, client: usize, exchange: ExchangeId) {
         self.trace
             .line(now, format!("c{client} #{} cancelled", exchange.number()));
+        self.hang_up(now, client, exchange);
         let found = self
             .calls
             .iter()
@@ -330,7 +340,8 @@ impl Net {
     pub fn next(&self) -> Option<u64> {
         let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
         let ready = self.ready.front().map(|_| 0);
-        [queued, ready, self.up.next(), self.down.next()]
+        let wires = self.wires.iter().filter_map(Wire::next).min();
+        [queued, ready, wires, self.up.next(), self.down.next()]
             .into_iter()
             .flatten()
             .min()

@@ -29,6 +29,7 @@ impl Net {
                 });
             }
         }
+        self.advance_wires(now);
         loop {
             if let Some(delivery) = self.ready.pop_front() {
                 return Some(delivery);

@@ -41,6 +41,36 @@ pub enum Delivery {
         /// What it says.
         why: Failure,
     },
+    /// Bundles reach the client on its direct connection.
+    Bundles {
+        /// Which client.
+        client: usize,
+        /// Which long exchange.
+        exchange: ExchangeId,
+        /// What came.
+        body: Bytes,
+    },
+    /// A client's direct connection has taken what was written last.
+    Written {
+        /// Which client.
+        client: usize,
+        /// Which long exchange.
+        exchange: ExchangeId,
+    },
+    /// A server's direct connection has taken what was written last.
+    Said {
+        /// Which server.
+        host: usize,
+        /// Which connection.
+        request: RequestId,
+    },
+    /// What came of a client's dialling.
+    Dialled {
+        /// Which client.
+        client: usize,
+        /// Whether there is a connection.
+        there: bool,
+    },
     /// The client's HTTP stack saw bytes move.
     Progress {
         /// Which client.

@@ -3,7 +3,7 @@
 use super::{GHOSTS, MANY, Pair};
 use crate::end::{End, Machine};
 use crate::host::Taken;
-use crate::net::Delivery;
+use crate::net::{Delivery, direct};
 use bytes::Bytes;
 use posthole_protocol::{Failure, Instant, RequestId};
 
@@ -29,7 +29,9 @@ impl Pair {
     /// Until when the end that a delivery is for sleeps; `None` if it is awake.
     fn asleep_until(&self, delivery: &Delivery) -> Option<u64> {
         let until = match delivery {
-            Delivery::Request { host, .. } | Delivery::Hangup { host, .. } => self.hosts[*host]
+            Delivery::Request { host, .. }
+            | Delivery::Hangup { host, .. }
+            | Delivery::Said { host, .. } => self.hosts[*host]
                 .sessions
                 .iter()
                 .map(|end| end.asleep_until)
@@ -37,6 +39,9 @@ impl Pair {
                 .unwrap_or(0),
             Delivery::Answer { client, .. }
             | Delivery::Failed { client, .. }
+            | Delivery::Bundles { client, .. }
+            | Delivery::Written { client, .. }
+            | Delivery::Dialled { client, .. }
             | Delivery::Progress { client, .. } => self.clients[*client].asleep_until,
         };
         (until > self.now).then_some(until)
@@ -80,6 +85,33 @@ impl Pair {
                     .feed_failure(now, exchange, why);
                 self.pump_client(client);
             }
+            Delivery::Bundles {
+                client,
+                exchange,
+                body,
+            } => {
+                let machine = &mut self.clients[client].machine;
+                let _ = machine.feed_bundles(now, exchange, body);
+                self.pump_client(client);
+            }
+            Delivery::Written { client, exchange } => {
+                let _ = self.clients[client].machine.feed_written(now, exchange);
+                self.pump_client(client);
+            }
+            Delivery::Said { host, request } => {
+                if let Some(index) = self.hosts[host].said(self.now, request) {
+                    self.pump_server(host, index);
+                }
+            }
+            Delivery::Dialled { client, there } => {
+                let machine = &mut self.clients[client].machine;
+                if !there {
+                    machine.feed_undialled(now);
+                } else if let Some(exchange) = machine.feed_dialled(now) {
+                    self.net.connected(self.now, client, exchange);
+                }
+                self.pump_client(client);
+            }
             Delivery::Progress { client, exchange } => {
                 let _ = self.clients[client].machine.feed_progress(now, exchange);
                 self.pump_client(client);
@@ -92,6 +124,10 @@ impl Pair {
             Taken::By(index) => {
                 self.pump_server(host, index);
             }
+            Taken::Answer(chain) if direct::is_wire(request) => {
+                self.net.say(self.now, request, chain.into_bytes(), true);
+            }
+            Taken::NotOurs if direct::is_wire(request) => {}
             Taken::Answer(chain) => {
                 self.net.turned_away(request);
                 self.respond(request, chain.into_bytes());
@@ -126,8 +162,16 @@ impl Pair {
                 self.net.cancel(self.now, client, exchange);
                 did = true;
             }
+            while let Some(dial) = self.clients[client].machine.poll_dial() {
+                self.net.dial(self.now, client, dial);
+                did = true;
+            }
             while let Some(request) = self.clients[client].machine.poll_request(now) {
-                self.net.send(self.now, client, request);
+                if request.long {
+                    self.net.write(self.now, client, request);
+                } else {
+                    self.net.send(self.now, client, request);
+                }
                 did = true;
                 assert!(
                     self.net.open(client) < 100,
@@ -154,7 +198,14 @@ impl Pair {
             let end = &mut self.hosts[host].sessions[index];
             let mut did = end.pump(self.now, &mut self.ledger);
             while let Some(response) = self.hosts[host].sessions[index].machine.poll_response(now) {
-                self.respond(response.request, response.body.into_bytes());
+                let body = response.body.into_bytes();
+                if direct::is_wire(response.request) {
+                    self.net
+                        .say(self.now, response.request, body, response.last);
+                } else {
+                    assert!(response.last, "a short exchange has one answer");
+                    self.respond(response.request, body);
+                }
                 did = true;
             }
             if !did {

@@ -287,7 +287,7 @@ fn parameters() {
         assert_eq!(read(bad), Err(Unreadable::Content), "{bad}");
     }
     let many = |count: u8| {
-        let params: String = (0..count).map(|id| format!("{:02x} 00", id + 8)).collect();
+        let params: String = (0..count).map(|id| format!("{:02x} 00", id + 16)).collect();
         read(&format!("{count:02x} {params}"))
     };
     assert_eq!(many(32), Ok(Params::default()));

@@ -45,9 +45,10 @@ fn params() -> impl Strategy<Value = Params> {
         option::of(any::<u64>().prop_map(Instance)),
         option::of(number()),
         option::of(id),
+        option::of(number()),
     )
         .prop_map(
-            |(streams, versions, ack_delay, idle, instance, body_max, replaces)| Params {
+            |(streams, versions, ack_delay, idle, instance, body_max, replaces, direct)| Params {
                 streams,
                 versions,
                 ack_delay,
@@ -55,6 +56,7 @@ fn params() -> impl Strategy<Value = Params> {
                 instance,
                 body_max,
                 replaces,
+                direct,
             },
         )
 }
@@ -78,7 +80,7 @@ fn steps() -> impl Strategy<Value = Vec<u64>> {
 fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
     let numbers = [(); 7].map(|()| number());
     (
-        number(),
+        (number(), option::of(0_u64..1000)),
         option::of(params()),
         option::of(any::<u64>().prop_map(Nonce)),
         ack(),
@@ -87,14 +89,19 @@ fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
     )
         .prop_map(
             |(
-                exchange,
+                (exchange, long),
                 opening,
                 echo,
                 ack,
                 steps,
                 [credit, unread, timer, hold, wait, answer_max, backlog],
             )| {
-                let open = falling(exchange, 1, &steps);
+                let long = long.filter(|later| exchange.saturating_add(*later) < LIMIT);
+                let mut open = match long {
+                    Some(later) => falling(exchange + later, 0, &steps),
+                    None => falling(exchange, 1, &steps),
+                };
+                open.retain(|other| *other != exchange);
                 let prefix = RequestPrefix {
                     opening,
                     echo,
@@ -102,6 +109,7 @@ fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
                     credit,
                     unread,
                     timer,
+                    long,
                     open,
                     hold,
                     wait,

@@ -277,6 +277,10 @@ impl Wire {
                 why,
             } => (client, exchange, Some(Err(trouble(why)))),
             Delivery::Progress { client, exchange } => (client, exchange, None),
+            Delivery::Bundles { .. }
+            | Delivery::Written { .. }
+            | Delivery::Said { .. }
+            | Delivery::Dialled { .. } => unreachable!("nobody dials here"),
         };
         let core = &mut self.clients[client].core;
         match answer {

@@ -1,0 +1,116 @@
+//! How large the bundles of a long exchange are: as much as a moment carries, so that a keystroke waits for no more.
+
+use crate::config::Config;
+use crate::time::Instant;
+use core::time::Duration;
+
+/// The smallest, in which any message fits (A2), and the first: it says how fast the wire is.
+const LEAST: u64 = 20 * 1024;
+
+/// So much may be under way while nothing is known of the rate.
+const WINDOW: u64 = 64 * 1024;
+
+/// The largest: more saves nothing that could be measured, and what comes is read only when all of it is there.
+const MOST: u64 = 256 * 1024;
+
+/// The part of a second that one bundle may take on the wire.
+const MOMENT: u64 = 20;
+
+/// Where nothing is known of the rate, timers allow for this many bytes a second.
+const SLOW: u64 = 64 * 1024;
+
+/// What was learned from how fast bytes are acknowledged. How fast they are written teaches nothing: the system's
+/// buffers take megabytes at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pace {
+    most: u64,
+    target: u64,
+    /// Bytes per second, 0 while unknown.
+    rate: u64,
+    /// Acknowledged since then, all of it while bytes were under way.
+    since: Option<Instant>,
+    acked: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(config: &Config) -> Pace {
+        Pace {
+            most: MOST.min(config.body_max() as u64),
+            target: LEAST,
+            rate: 0,
+            since: None,
+            acked: 0,
+        }
+    }
+
+    pub(crate) fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
+        self.since.iter_mut().for_each(visit);
+    }
+
+    /// The size to aim at now.
+    pub(crate) fn target(&self) -> usize {
+        self.target as usize
+    }
+
+    /// How long a bundle may take on its way, with room for half the rate.
+    pub(crate) fn takes(&self) -> Duration {
+        let rate = if self.rate > 0 {
+            (self.rate / 2).max(1024)
+        } else {
+            SLOW
+        };
+        Duration::from_micros(self.target.saturating_mul(1_000_000) / rate)
+            .min(Duration::from_secs(30))
+    }
+
+    /// Whether with so many bytes under way only what is small may follow. No more is under way than half a second
+    /// carries, or one bundle: what waits in buffers makes whatever comes after it wait, too.
+    pub(crate) fn is_full(&self, flying: u64) -> bool {
+        let window = if self.rate > 0 { self.rate / 2 } else { WINDOW };
+        flying > 0 && flying + self.target > window
+    }
+
+    /// A bundle leaves, and nothing else is under way.
+    pub(crate) fn on_first(&mut self, now: Instant) {
+        (self.since, self.acked) = (Some(now), 0);
+    }
+
+    /// So many bytes more were acknowledged.
+    pub(crate) fn on_acked(&mut self, now: Instant, bytes: u64) {
+        self.acked += bytes;
+        let Some(since) = self.since.filter(|_| self.acked >= self.target) else {
+            return;
+        };
+        let micros = (now.since(since).as_micros() as u64).max(50);
+        let rate = self.acked.saturating_mul(1_000_000) / micros;
+        self.rate = match self.rate {
+            0 => rate,
+            was => (3 * was + rate) / 4,
+        };
+        let carries = (self.rate / MOMENT).clamp(LEAST, self.most.max(LEAST));
+        self.target = carries.min(self.target.saturating_mul(2));
+        self.on_first(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_are_what_a_twentieth_of_a_second_carries() {
+        let mut pace = Pace::new(&Config::default());
+        let mut now = Instant::ZERO;
+        pace.on_first(now);
+        for _ in 0..20 {
+            let size = pace.target() as u64;
+            now = now.after(Duration::from_micros(size / 2)); // 2 MB/s
+            pace.on_acked(now, size);
+        }
+        assert!((90_000..=110_000).contains(&pace.target()), "{pace:?}");
+        for _ in 0..20 {
+            pace.on_acked(now, pace.target() as u64);
+        }
+        assert_eq!(pace.target(), MOST as usize);
+    }
+}
