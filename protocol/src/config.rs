@@ -178,6 +178,22 @@ impl Config {
         self.body_max as usize
     }
 
+    /// Tells clients to make direct connections to this port.
+    pub fn tell_direct(&mut self, port: u16) {
+        self.direct_port = Some(port);
+    }
+
+    /// By what a client's bundles travel.
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// The same, for a client whose bundles travel so.
+    #[must_use]
+    pub fn by(self, carrier: Carrier) -> Config {
+        Config { carrier, ..self }
+    }
+
     /// How many exchanges may be open at once.
     pub fn requests(&self) -> usize {
         usize::from(self.requests)

@@ -1,6 +1,7 @@
 //! The client's beginning of a session.
 
 use crate::carrier::Target;
+use crate::carrier::direct::DirectLane;
 use crate::driver::Shared;
 use crate::lanes::Lanes;
 use crate::random;
@@ -8,7 +9,7 @@ use crate::session::Session;
 use crate::timer;
 use posthole_protocol::http::Tag;
 use posthole_protocol::{Client, SessionId};
-use posthole_runtime::{ConnectError, Options};
+use posthole_runtime::{ConnectError, DirectPlan, HEAD_START, Options};
 use std::sync::Arc;
 
 /// Begins a session with the server at `url`, such as `http://host:8080/` or `https://host/path`.
@@ -42,10 +43,15 @@ pub fn connect(url: &str, options: Options) -> Result<Session, ConnectError> {
         target = target.header(name, value).map_err(ConnectError::Target)?;
     }
     tracing::debug!(?id, to = %target.describe(), "connecting");
-    let core = Client::new(options.config, id, timer::now());
-    let lanes = Lanes::new(Arc::new(target));
+    let plan = DirectPlan::new(options.direct, &target.way, options.config)?;
+    let core = Client::new(plan.config, id, timer::now());
+    let lanes = Lanes::new(Arc::new(target), DirectLane::new(plan.host, plan.port));
     let session = Session::new(Shared::client(core, lanes));
-    session.shared().lock().settle();
+    let mut locked = session.shared().lock();
+    if plan.port.is_some() {
+        locked.knows_direct(timer::now(), HEAD_START);
+    }
+    locked.settle();
     if !options.wait_for_answer || session.wait_connected(options.connect_timeout) {
         return Ok(session);
     }

@@ -10,10 +10,12 @@ use crate::handler::Home;
 use crate::lanes::{Lanes, Slot};
 use crate::timer;
 use crate::wait::{Threads, wait};
+use crate::wire::{Name, Wire};
 use crate::work::Todo;
 use bytes::Bytes;
-use posthole_protocol::{Client, ExchangeId, RequestId, Server};
-use posthole_runtime::Alarm;
+use posthole_protocol::{Client, ExchangeId, Failure, RequestId, Server};
+use posthole_runtime::{Alarm, Reply};
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +40,8 @@ struct Inside {
     state: State,
     /// Who carries a client's exchanges.
     lanes: Option<Lanes>,
+    /// A server's direct connections, by the requests that began them.
+    wires: HashMap<RequestId, Arc<Wire>>,
 }
 
 impl Shared {
@@ -55,7 +59,11 @@ impl Shared {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         Arc::new(Shared {
             key: KEYS.fetch_add(1, Ordering::Relaxed),
-            inside: Mutex::new(Inside { state, lanes }),
+            inside: Mutex::new(Inside {
+                state,
+                lanes,
+                wires: HashMap::new(),
+            }),
             home,
         })
     }
@@ -116,9 +124,74 @@ impl Shared {
         }
     }
 
+    /// The first request came on a direct connection.
+    pub(crate) fn feed_direct(self: &Arc<Self>, request: RequestId, body: Bytes, wire: &Arc<Wire>) {
+        let mut locked = self.lock();
+        locked.wires().insert(request, wire.clone());
+        let responder = Box::new(Last(wire.clone()));
+        let fed = locked.feed_request(timer::now(), request, body, responder);
+        if fed.is_err() {
+            locked.wires().remove(&request);
+        }
+        locked.settle();
+        if let Err((responder, reply)) = fed {
+            responder.respond(reply);
+        }
+    }
+
+    /// Further bundles came on it. `false`: it carries nothing more.
+    pub(crate) fn feed_more(self: &Arc<Self>, request: RequestId, body: Bytes) -> bool {
+        let mut locked = self.lock();
+        let fed = locked.feed_more(timer::now(), request, body);
+        locked.settle();
+        let Err((responder, reply)) = fed else {
+            return true;
+        };
+        if let Some(responder) = responder {
+            responder.respond(reply);
+        }
+        false
+    }
+
+    /// What came of dialling; the name of the connection, if it is wanted.
+    pub(crate) fn feed_dialled(self: &Arc<Self>, wire: Option<&Arc<Wire>>) -> Option<ExchangeId> {
+        let mut locked = self.lock();
+        let exchange = locked.feed_dialled(timer::now(), wire.is_some());
+        if let (Some(exchange), Some(wire), Some(lanes)) = (exchange, wire, locked.lanes()) {
+            lanes.direct.set(exchange, wire.clone());
+        }
+        locked.settle();
+        exchange
+    }
+
+    /// Bundles came on a client's direct connection.
+    pub(crate) fn feed_bundles(self: &Arc<Self>, exchange: ExchangeId, bundles: Bytes) {
+        let mut locked = self.lock();
+        locked.feed_bundles(timer::now(), exchange, bundles);
+        locked.settle();
+    }
+
+    /// What the core gave last for a direct connection has been written.
+    pub(crate) fn feed_written(self: &Arc<Self>, name: Name) {
+        let mut locked = self.lock();
+        locked.feed_written_on(name);
+        locked.settle();
+    }
+
+    /// A client's direct connection has ended.
+    pub(crate) fn end_direct(self: &Arc<Self>, exchange: ExchangeId) {
+        let mut locked = self.lock();
+        if let Some(lanes) = locked.lanes() {
+            lanes.direct.take(exchange);
+        }
+        locked.feed_failure(timer::now(), exchange, Failure::Cut);
+        locked.settle();
+    }
+
     /// Whoever sent the request has gone.
     pub(crate) fn feed_hangup(self: &Arc<Self>, request: RequestId) {
         let mut locked = self.lock();
+        locked.wires().remove(&request);
         let responder = locked.feed_hangup(timer::now(), request);
         locked.settle();
         drop(responder);
@@ -178,6 +251,19 @@ impl<'a> Locked<'a> {
         self.inside.as_mut().expect(HELD).lanes.as_mut()
     }
 
+    /// The direct connections of a server.
+    pub(crate) fn wires(&mut self) -> &mut HashMap<RequestId, Arc<Wire>> {
+        &mut self.inside.as_mut().expect(HELD).wires
+    }
+
+    /// What the core gave last for a direct connection has been written.
+    pub(crate) fn feed_written_on(&mut self, name: Name) {
+        match name {
+            Name::Exchange(exchange) => self.feed_written(timer::now(), exchange),
+            Name::Request(request) => self.feed_said(timer::now(), request),
+        }
+    }
+
     /// Waits with those that `which` finds in the session, not beyond `deadline`. The flag says whether that has
     /// passed.
     pub(crate) fn wait(
@@ -200,7 +286,7 @@ impl<'a> Locked<'a> {
     /// Takes all that the core has to say, finds the lanes that it needs, and unlocks.
     pub(crate) fn poll(mut self) -> Todo {
         let shared = self.shared;
-        let inside = self.inside.as_mut().expect(HELD);
+        let inside = &mut **self.inside.as_mut().expect(HELD);
         let work = inside.state.poll(timer::now());
         match work.alarm {
             Some(Alarm::At { at, instead_of }) => {
@@ -210,6 +296,15 @@ impl<'a> Locked<'a> {
             None => {}
         }
         let has_ended = inside.state.closed().is_some();
-        Todo::new(work, inside.lanes.as_mut(), has_ended)
+        Todo::new(work, inside.lanes.as_mut(), &mut inside.wires, has_ended)
+    }
+}
+
+/// What is said last on a direct connection, which then ends. Dropped without it, it ends at once.
+struct Last(Arc<Wire>);
+
+impl Responder for Last {
+    fn respond(self: Box<Self>, reply: Reply) {
+        self.0.end(Some(reply.body));
     }
 }

@@ -10,9 +10,10 @@ use crate::server::Running;
 use crate::session::Session;
 use crate::timer;
 use crate::wait::{Threads, wait};
+use crate::wire::Wire;
 use bytes::Bytes;
 use posthole_protocol::{Instance, Nonce, RequestId};
-use posthole_runtime::{ListenOptions, Tried, Visit};
+use posthole_runtime::{ListenOptions, Reply, Tried, Visit};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -125,9 +126,52 @@ impl House {
     }
 
     fn begin(self: &Arc<Self>, body: Bytes, responder: Box<dyn Responder>) -> Ticket {
+        match self.visit(&body) {
+            Ok((shared, request)) => {
+                shared.feed_request(request, body, responder);
+                Ticket(request.number())
+            }
+            Err(reply) => {
+                responder.respond(reply);
+                // No session's.
+                Ticket(0)
+            }
+        }
+    }
+
+    /// The first bundles came on a direct connection: whose it is, and what it is called there. `None`: nobody's.
+    pub(crate) fn begin_direct(
+        self: &Arc<Self>,
+        body: Bytes,
+        wire: &Arc<Wire>,
+    ) -> Option<(Arc<Shared>, RequestId)> {
+        match self.visit(&body) {
+            Ok((shared, request)) => {
+                shared.feed_direct(request, body, wire);
+                Some((shared, request))
+            }
+            Err(reply) => {
+                wire.end(Some(reply.body));
+                None
+            }
+        }
+    }
+
+    /// Direct connections are taken on this port, as clients are told from now on.
+    pub(crate) fn take_direct(&self, port: u16) {
+        self.lock().take_direct(port);
+    }
+
+    /// The largest body that clients are to send, in bytes.
+    pub(crate) fn body_max(&self) -> usize {
+        self.lock().body_max()
+    }
+
+    /// Finds or makes the session that a body belongs to.
+    fn visit(self: &Arc<Self>, body: &Bytes) -> Result<(Arc<Shared>, RequestId), Reply> {
         let nonce = || random::number().ok().map(Nonce);
         let mut inside = self.lock();
-        let routed = inside.route(timer::now(), &body, nonce, |core, number| Resident {
+        let routed = inside.route(timer::now(), body, nonce, |core, number| Resident {
             shared: Shared::server(core, Home(Arc::downgrade(self), number)),
             _front: self.front.get().and_then(Weak::upgrade),
         });
@@ -140,12 +184,7 @@ impl House {
                 let replaced = replaced.map(|old| old.shared.clone());
                 (session.shared.clone(), replaced, request)
             }
-            Err(reply) => {
-                drop(inside);
-                responder.respond(reply);
-                // No session's.
-                return Ticket(0);
-            }
+            Err(reply) => return Err(reply),
         };
         drop(inside);
         if let Some(replaced) = replaced {
@@ -153,8 +192,7 @@ impl House {
             locked.replace();
             locked.settle();
         }
-        shared.feed_request(request, body, responder);
-        Ticket(request.number())
+        Ok((shared, request))
     }
 
     /// Lets no more sessions in, and closes those that wait.

@@ -4,6 +4,7 @@
 //! the first request itself, without waking anybody, and its warm connection is used before colder ones. Lanes are
 //! made when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
 
+use crate::carrier::direct::DirectLane;
 use crate::carrier::{Canceller, Lane, Target};
 use crate::driver::Shared;
 use posthole_protocol::{ExchangeId, Request};
@@ -25,6 +26,8 @@ const PROGRESS: Duration = Duration::from_millis(50);
 /// A session's lanes; lives beside its core under the same lock.
 pub(crate) struct Lanes {
     target: Arc<Target>,
+    /// Direct connections, beside them.
+    pub(crate) direct: DirectLane,
     /// The one used last is on top.
     idle: Vec<Arc<Slot>>,
     running: Vec<(ExchangeId, Arc<Slot>)>,
@@ -53,9 +56,10 @@ pub(crate) struct Job {
 }
 
 impl Lanes {
-    pub(crate) fn new(target: Arc<Target>) -> Lanes {
+    pub(crate) fn new(target: Arc<Target>, direct: DirectLane) -> Lanes {
         Lanes {
             target,
+            direct,
             idle: Vec::new(),
             running: Vec::new(),
         }

@@ -38,6 +38,7 @@ mod session;
 mod stream;
 mod timer;
 mod wait;
+mod wire;
 mod work;
 
 pub use client::connect;

@@ -1,8 +1,9 @@
 //! The server with an HTTP side of its own: a [`Listener`] for code written for [`TcpListener`].
 
-use crate::front::OwnFront;
+use crate::front::direct::DirectFront;
 #[cfg(feature = "tiny_http")]
 use crate::front::tiny::TinyFront;
+use crate::front::{Limits, OwnFront};
 use crate::handler::Handler;
 use crate::session::Session;
 use posthole_runtime::ListenOptions;
@@ -34,6 +35,7 @@ pub enum FrontChoice {
 /// the port is given back when the last of them has ended. [`close`](Listener::close) ends them all.
 pub struct Listener {
     handler: Handler,
+    limits: Limits,
     addr: SocketAddr,
     front: Arc<Running>,
 }
@@ -42,6 +44,7 @@ pub struct Listener {
 #[derive(Default)]
 pub(crate) struct Running {
     front: Mutex<Option<Front>>,
+    direct: Mutex<Option<DirectFront>>,
 }
 
 enum Front {
@@ -79,6 +82,7 @@ impl Listener {
         let addr = socket.local_addr()?;
         let path = options.path.clone();
         let limits = options.limits.clone().unwrap_or_default();
+        let own_limits = limits.clone();
         let handler = Handler::new(options)?;
         let running = Arc::new(Running::default());
         // Before the first request can come.
@@ -91,6 +95,7 @@ impl Listener {
         });
         Ok(Listener {
             handler,
+            limits: own_limits,
             addr,
             front: running,
         })
@@ -102,6 +107,23 @@ impl Listener {
     /// None; it is a `Result` because a socket's is.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
+    }
+
+    /// Takes direct connections on this socket, too. Clients whose sessions begin from now on are told its port, and go by
+    /// it where they can. What goes there is not encrypted. In place of a socket that was given before.
+    ///
+    /// # Errors
+    /// If the socket is of no use, or the system gives no thread.
+    pub fn serve_direct(&self, socket: TcpListener) -> io::Result<()> {
+        let port = socket.local_addr()?.port();
+        let limits = self.limits.clone();
+        let front = DirectFront::start(socket, self.handler.clone(), limits)?;
+        self.handler.house.take_direct(port);
+        let mut direct = self.front.lock_direct();
+        let before = direct.replace(front);
+        drop(direct);
+        drop(before);
+        Ok(())
     }
 
     /// Waits for the next session.
@@ -129,6 +151,7 @@ impl Listener {
         if let Some(front) = self.front.take() {
             front.stop();
         }
+        drop(self.front.take_direct());
     }
 }
 
@@ -162,15 +185,29 @@ impl Running {
     fn take(&self) -> Option<Front> {
         self.lock().take()
     }
+
+    fn lock_direct(&self) -> MutexGuard<'_, Option<DirectFront>> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_direct(&self) -> Option<DirectFront> {
+        self.lock_direct().take()
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(front) = self.take() else { return };
+        let (front, direct) = (self.take(), self.take_direct());
+        if front.is_none() && direct.is_none() {
+            return;
+        }
         // The thread that drops may be one of those that stopping waits for.
         let stopper = thread::Builder::new()
             .name("posthole-stop".into())
-            .spawn(|| front.stop());
+            .spawn(|| {
+                drop(direct);
+                front.map(Front::stop)
+            });
         if let Err(error) = stopper {
             tracing::warn!(%error, "no thread to stop the listener in");
         }

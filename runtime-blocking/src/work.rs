@@ -1,10 +1,13 @@
 //! Does what a core had to say, once its lock is released.
 
-use crate::carrier::Trouble;
+use crate::carrier::{Trouble, direct};
 use crate::driver::{Shared, Work};
 use crate::lanes::{Job, Lanes, Slot};
 use crate::timer;
-use posthole_protocol::{ExchangeId, Failure};
+use crate::wire::{Name, Wire};
+use posthole_protocol::wire::Chain;
+use posthole_protocol::{ExchangeId, Failure, RequestId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a core had to say, and who is to carry it.
@@ -14,14 +17,35 @@ pub(crate) struct Todo {
     cancelled: Vec<(Arc<Slot>, ExchangeId)>,
     /// Idle lanes that are needed no longer.
     ended: Vec<Arc<Slot>>,
+    writes: Vec<(Arc<Wire>, Name, Chain)>,
+    /// Direct connections that are wanted no longer.
+    closed: Vec<Arc<Wire>>,
+    /// Where to make one.
+    dial: Option<Option<(String, u16)>>,
 }
 
 impl Todo {
     /// Under the lock: finds lanes for the requests.
-    pub(crate) fn new(mut work: Work, lanes: Option<&mut Lanes>, has_ended: bool) -> Todo {
+    pub(crate) fn new(
+        mut work: Work,
+        lanes: Option<&mut Lanes>,
+        wires: &mut HashMap<RequestId, Arc<Wire>>,
+        has_ended: bool,
+    ) -> Todo {
+        let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);
+        writes.extend(work.said.drain(..).filter_map(|(request, bundle)| {
+            let wire = wires.get(&request)?;
+            Some((wire.clone(), Name::Request(request), bundle))
+        }));
         let (mut jobs, mut cancelled, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(lanes) = lanes {
             jobs.extend(work.requests.drain(..).map(|request| lanes.assign(request)));
+            writes.extend(work.writes.drain(..).filter_map(|request| {
+                let wire = lanes.direct.wire(request.exchange)?;
+                Some((wire, Name::Exchange(request.exchange), request.body))
+            }));
+            closed.extend(work.cancelled.iter().filter_map(|e| lanes.direct.take(*e)));
+            dial = work.dial.take().map(|dial| lanes.direct.address(dial));
             let mut carrier = |exchange| lanes.cancel(exchange).map(|slot| (slot, exchange));
             cancelled.extend(work.cancelled.drain(..).filter_map(&mut carrier));
             if has_ended {
@@ -33,6 +57,9 @@ impl Todo {
             jobs,
             cancelled,
             ended,
+            writes,
+            closed,
+            dial,
         }
     }
 
@@ -42,7 +69,8 @@ impl Todo {
         }
     }
 
-    /// `Some`: exchanges for which there was no thread have failed, and the core has something to say to that.
+    /// `Some`: a direct connection has taken all of a bundle, or exchanges for which there was no thread have failed, and
+    /// the core may have something to say to that.
     fn perform_once(self, shared: &Arc<Shared>) -> Option<Todo> {
         let work = self.work;
         for waiting in work.wakes {
@@ -50,6 +78,10 @@ impl Todo {
         }
         for (responder, reply) in work.replies {
             responder.respond(reply);
+        }
+        let mut written = Vec::new();
+        for (wire, name, bundle) in self.writes {
+            written.extend(wire.send(shared, name, bundle).then_some(name));
         }
         let mut stranded = Vec::new();
         for job in self.jobs {
@@ -60,6 +92,12 @@ impl Todo {
         }
         for slot in self.ended {
             slot.end();
+        }
+        for wire in self.closed {
+            wire.close();
+        }
+        if let Some(address) = self.dial {
+            direct::dial(shared, address);
         }
         if let Some(news) = work.news {
             news.tell();
@@ -75,10 +113,13 @@ impl Todo {
                 home.ended(shared);
             }
         }
-        if stranded.is_empty() {
+        if stranded.is_empty() && written.is_empty() {
             return None;
         }
         let mut locked = shared.lock();
+        for name in written {
+            locked.feed_written_on(name);
+        }
         for (exchange, error) in stranded {
             if let Some(lanes) = locked.lanes() {
                 lanes.done(exchange, None);

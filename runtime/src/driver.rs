@@ -17,11 +17,12 @@ use crate::work::{Alarm, Work};
 use bytes::Bytes;
 use posthole_protocol::http::Trouble;
 use posthole_protocol::{
-    Client, CloseReason, Event, ExchangeId, Instant, OpenError, RequestId, Server, SessionId,
-    StreamId,
+    Client, CloseReason, Event, ExchangeId, Failure, Instant, OpenError, RequestId, Server,
+    SessionId, StreamId,
 };
 use std::collections::HashMap;
 use std::io;
+use std::time::Duration;
 use tracing::trace;
 
 /// One session, as it is behind its lock: the core and what the application should be able to ask more than once.
@@ -239,6 +240,81 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
+    /// Further bundles came on the direct connection that this request began.
+    ///
+    /// # Errors
+    /// If nothing more of it is wanted: what to answer it at the last.
+    pub fn feed_more(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        body: Bytes,
+    ) -> Result<(), (Option<R>, Reply)> {
+        let Some(Machine::Server { core, held }) = self.machine() else {
+            return Err((None, Reply::unavailable()));
+        };
+        trace!("{:?}: bundles of {} bytes", core.id(), body.len());
+        match core.feed_request(now, request, body) {
+            Ok(()) => Ok(()),
+            Err(reject) => Err((held.remove(&request), reject.into())),
+        }
+    }
+
+    /// What was said last on the direct connection that this request began has been written.
+    pub fn feed_said(&mut self, now: Instant, request: RequestId) {
+        if let Some(Machine::Server { core, .. }) = self.machine() {
+            core.feed_written(now, request);
+        }
+    }
+
+    /// An address for direct connections is known: it is tried first, and anything else only after `head_start`.
+    pub fn knows_direct(&mut self, now: Instant, head_start: Duration) {
+        if let Some(core) = self.client_core() {
+            core.knows_direct(now, head_start);
+        }
+    }
+
+    /// What came of dialling. Gives the name of the connection, if it is wanted.
+    pub fn feed_dialled(&mut self, now: Instant, there: bool) -> Option<ExchangeId> {
+        let core = self.client_core()?;
+        if there {
+            core.feed_dialled(now)
+        } else {
+            core.feed_undialled(now);
+            None
+        }
+    }
+
+    /// Whole bundles came on a direct connection.
+    pub fn feed_bundles(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) {
+        let Some(core) = self.client_core() else {
+            return;
+        };
+        trace!(
+            "{exchange}, a direct connection: bundles of {} bytes",
+            body.len()
+        );
+        // One that is not wanted any more is cancelled soon.
+        if core.feed_bundles(now, exchange, body).is_ok() {
+            self.path.answered();
+        }
+    }
+
+    /// The last bundle for a direct connection has been written.
+    pub fn feed_written(&mut self, now: Instant, exchange: ExchangeId) {
+        if let Some(core) = self.client_core() {
+            let _ = core.feed_written(now, exchange);
+        }
+    }
+
+    /// A direct connection has ended.
+    pub fn feed_failure(&mut self, now: Instant, exchange: ExchangeId, why: Failure) {
+        if let Some(core) = self.client_core() {
+            // One that the core gave up changes nothing.
+            let _ = core.feed_failure(now, exchange, why);
+        }
+    }
+
     /// Whoever sent the request has gone. Gives its responder, if it was not answered yet.
     pub fn feed_hangup(&mut self, now: Instant, request: RequestId) -> Option<R> {
         let Some(Machine::Server { core, held }) = self.machine() else {
@@ -299,13 +375,16 @@ impl<R, W: Waiters> State<R, W> {
         }
         match &mut self.machine {
             Machine::Client(core) => {
+                work.dial = core.poll_dial();
                 while let Some(request) = core.poll_request(now) {
-                    trace!(
-                        "{}: a request of {} bytes",
-                        request.exchange,
-                        request.body.len()
-                    );
-                    work.requests.push(request);
+                    let (exchange, bytes) = (request.exchange, request.body.len());
+                    if request.long {
+                        trace!("{exchange}, a direct connection: a bundle of {bytes} bytes");
+                        work.writes.push(request);
+                    } else {
+                        trace!("{exchange}: a request of {bytes} bytes");
+                        work.requests.push(request);
+                    }
                 }
                 work.cancelled
                     .extend(std::iter::from_fn(|| core.poll_cancel()));
@@ -317,6 +396,10 @@ impl<R, W: Waiters> State<R, W> {
                         "{:?}: exchange {exchange}: an answer of {bytes} bytes",
                         core.id()
                     );
+                    if !response.last {
+                        work.said.push((response.request, response.body));
+                        continue;
+                    }
                     // None: whoever asked has hung up.
                     if let Some(responder) = held.remove(&response.request) {
                         let reply = Reply::to(response.exchange, response.body);

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub enum ConnectError {
     /// The URL, the proxy or the TLS settings make no sense.
     Target(WayError),
+    /// What is wrong with the address for direct connections.
+    Direct(String),
     /// The system has no random bytes to give.
     System(io::Error),
     /// No answer of the server came in time.
@@ -31,6 +33,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Target(error) => error.fmt(f),
+            ConnectError::Direct(what) => f.write_str(what),
             ConnectError::System(error) => write!(f, "no random bytes: {error}"),
             ConnectError::NoAnswer {
                 waited,
@@ -54,7 +57,7 @@ impl Error for ConnectError {}
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> io::Error {
         let kind = match &error {
-            ConnectError::Target(_) => ErrorKind::InvalidInput,
+            ConnectError::Target(_) | ConnectError::Direct(_) => ErrorKind::InvalidInput,
             ConnectError::System(error) => error.kind(),
             ConnectError::NoAnswer { .. } => ErrorKind::TimedOut,
             ConnectError::Ended(_) => ErrorKind::ConnectionRefused,

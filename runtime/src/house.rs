@@ -68,6 +68,16 @@ impl<S, A, W: Waiters> House<S, A, W> {
         }
     }
 
+    /// Direct connections are taken on this port: clients that begin a session from now on are told.
+    pub fn take_direct(&mut self, port: u16) {
+        self.config.tell_direct(port);
+    }
+
+    /// The largest body that clients are told to send, in bytes.
+    pub fn body_max(&self) -> usize {
+        self.config.body_max()
+    }
+
     /// Finds the session that a body belongs to, or makes it: of its core and its number in this house. `nonce` must be
     /// random; `None`: the system has no random bytes.
     ///

@@ -49,9 +49,11 @@
 
 pub mod block;
 mod budget;
+mod direct;
 mod driver;
 mod ends;
 mod error;
+mod frames;
 mod house;
 mod limits;
 mod machine;
@@ -67,13 +69,15 @@ mod wait;
 mod work;
 
 pub use budget::{Budget, Lease};
+pub use direct::{DirectPlan, HEAD_START};
 pub use driver::State;
 pub use ends::{Pieces, Tried};
 pub use error::{ConnectError, SessionEnded};
+pub use frames::{Frames, NotBundles};
 pub use house::{House, Visit};
 pub use limits::Limits;
 pub use near::receive_buffer;
-pub use options::{ListenOptions, Options, TlsChoice};
+pub use options::{Direct, ListenOptions, Options, TlsChoice};
 pub use path::News;
 pub use quiet::Quiet;
 pub use reply::Reply;

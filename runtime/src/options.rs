@@ -17,6 +17,19 @@ pub enum TlsChoice {
     CaFile(PathBuf),
 }
 
+/// Where a server takes direct connections, for `connect`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Direct {
+    /// At the URL's host and the port that the server tells, for an http URL to which no proxy leads.
+    #[default]
+    Told,
+    /// Here, `host:port`: tried first, everything else 300 ms later. What goes there is not encrypted.
+    At(String),
+    /// Nowhere.
+    Never,
+}
+
 /// How to reach a server, for `connect`.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -29,6 +42,8 @@ pub struct Options {
     pub tls: TlsChoice,
     /// See [`header`](Options::header()).
     pub headers: Vec<(String, String)>,
+    /// See [`direct`](Options::direct()).
+    pub direct: Direct,
     /// See [`config`](Options::config()).
     pub config: Config,
     /// See [`connect_timeout`](Options::connect_timeout()).
@@ -44,6 +59,7 @@ impl Default for Options {
             plain: Plain::default(),
             tls: TlsChoice::default(),
             headers: Vec::new(),
+            direct: Direct::default(),
             config: Config::default(),
             connect_timeout: Duration::from_secs(10),
             wait_for_answer: true,
@@ -86,6 +102,14 @@ impl Options {
         self
     }
 
+    /// Where the server takes direct connections. By what the session travels is [`Config`]'s
+    /// [`carrier`](posthole_protocol::ConfigBuilder::carrier). Default: where the server tells.
+    #[must_use]
+    pub fn direct(mut self, direct: Direct) -> Options {
+        self.direct = direct;
+        self
+    }
+
     /// How the session behaves.
     #[must_use]
     pub fn config(mut self, config: Config) -> Options {
@@ -118,6 +142,7 @@ impl fmt::Debug for Options {
             .field("plain", &self.plain)
             .field("tls", &self.tls)
             .field("headers", &headers)
+            .field("direct", &self.direct)
             .field("config", &self.config)
             .field("connect_timeout", &self.connect_timeout)
             .field("wait_for_answer", &self.wait_for_answer)

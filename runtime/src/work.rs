@@ -3,7 +3,8 @@
 use crate::path::News;
 use crate::reply::Reply;
 use crate::wait::Waiters;
-use posthole_protocol::{CloseReason, ExchangeId, Instant, Request};
+use posthole_protocol::wire::Chain;
+use posthole_protocol::{CloseReason, Dial, ExchangeId, Instant, Request, RequestId};
 
 /// What is to be done once the lock is released; [`requests`](Work::requests), [`cancelled`](Work::cancelled) and
 /// [`alarm`](Work::alarm) while it is still held, as far as the runtime keeps something of its own behind it.
@@ -16,8 +17,14 @@ pub struct Work<R, W: Waiters> {
     pub wakes: Vec<W::Wake>,
     /// Answers to requests.
     pub replies: Vec<(R, Reply)>,
+    /// Bundles to be written on a direct connection, of the long exchange that this request began. Servers only.
+    pub said: Vec<(RequestId, Chain)>,
     /// Requests to be sent. Clients only.
     pub requests: Vec<Request>,
+    /// Bundles to be written on a direct connection. Clients only.
+    pub writes: Vec<Request>,
+    /// A direct connection is to be made. Clients only.
+    pub dial: Option<Dial>,
     /// Exchanges whose answers nobody waits for any more. Clients only.
     pub cancelled: Vec<ExchangeId>,
     /// The deadline has changed.
@@ -55,7 +62,10 @@ impl<R, W: Waiters> Work<R, W> {
         Work {
             wakes: Vec::new(),
             replies: Vec::new(),
+            said: Vec::new(),
             requests: Vec::new(),
+            writes: Vec::new(),
+            dial: None,
             cancelled: Vec::new(),
             alarm: None,
             news: None,

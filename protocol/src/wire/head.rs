@@ -39,6 +39,13 @@ pub struct Head {
 }
 
 impl Head {
+    /// How long the bundle is that begins so, by its first 8 bytes. `None` if fewer are there, or these are no bundle's.
+    pub fn length(beginning: &[u8]) -> Option<usize> {
+        let [magic, _, flags, _, len @ ..] = beginning.first_chunk::<8>()?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
+        (*magic == MAGIC && len >= head_len(flags & ANSWER != 0)).then_some(len)
+    }
+
     /// Reads the head of the first bundle in a body, of any version. `None` if there is none: too short, another
     /// magic, a length below the head's own.
     pub fn peek(body: &[u8]) -> Option<Head> {

@@ -12,6 +12,7 @@
 
 mod body;
 mod dial;
+pub(crate) mod direct;
 mod lane;
 mod line;
 mod socket;

@@ -7,7 +7,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 /// A server and the way there. Made once, shared by its lanes.
 pub struct Target {
-    pub(super) way: Way,
+    pub(crate) way: Way,
     pub(super) uri: Uri,
     #[cfg(feature = "tls")]
     pub(super) tls: ureq::tls::TlsConfig,

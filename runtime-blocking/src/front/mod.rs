@@ -15,14 +15,15 @@
 //! `posthole_protocol::http` names.
 
 mod conn;
+pub(crate) mod direct;
 mod head;
 mod helpers;
-mod outgoing;
+pub(crate) mod outgoing;
 mod own;
 mod reader;
 mod reply;
 mod request_body;
-mod sock;
+pub(crate) mod sock;
 #[cfg(feature = "tiny_http")]
 pub mod tiny;
 

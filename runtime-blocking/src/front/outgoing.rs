@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// What has not been written yet.
 ///
 /// Invariant: `at` is inside the piece that `piece` names, where 0 is the head and `n` the part `n - 1`.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     head: Head,
     body: Chain,
     piece: usize,
@@ -35,8 +35,19 @@ impl Outgoing {
         }
     }
 
+    /// Bundles alone, as a direct connection carries them.
+    pub(crate) fn bare(body: Chain) -> Outgoing {
+        Outgoing {
+            head: Head::NONE,
+            left: body.len(),
+            body,
+            piece: 0,
+            at: 0,
+        }
+    }
+
     /// Bytes not yet written.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.left
     }
 
@@ -44,7 +55,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// If the connection is broken.
-    pub(super) fn send_now(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    pub(crate) fn send_now(&mut self, stream: &TcpStream) -> io::Result<bool> {
         while self.left > 0 {
             let (sent, offered) = self.send(|slices| sock::send_now(stream, slices));
             match sent {
@@ -62,7 +73,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// If the connection is broken, or the reader has not taken all of it after `time`.
-    pub(super) fn send_all(&mut self, mut stream: &TcpStream, time: Duration) -> io::Result<()> {
+    pub(crate) fn send_all(&mut self, mut stream: &TcpStream, time: Duration) -> io::Result<()> {
         let begun = Instant::now();
         while self.left > 0 {
             match self.send(|slices| stream.write_vectored(slices)).0 {

@@ -129,7 +129,7 @@ impl Drop for OwnFront {
 }
 
 /// An address that a connection to `addr`, perhaps unspecified, can be made to.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() {
         addr.set_ip(if addr.is_ipv4() {
             Ipv4Addr::LOCALHOST.into()

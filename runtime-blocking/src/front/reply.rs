@@ -25,6 +25,12 @@ pub(super) struct Head {
 impl Head {
     const MOST: usize = 384;
 
+    /// None at all.
+    pub(super) const NONE: Head = Head {
+        bytes: [0; Head::MOST],
+        len: 0,
+    };
+
     pub(super) fn of(reply: &Reply, persist: Persist) -> Head {
         let mut head = Head {
             bytes: [0; Head::MOST],

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 /// What a receive came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Got {
+pub(crate) enum Got {
     /// At least one byte was appended.
     Bytes,
     /// The time set for receiving has passed.
@@ -15,7 +15,7 @@ pub(super) enum Got {
 }
 
 /// Appends what comes to `into`, up to its capacity, which must not be used up.
-pub(super) fn recv(stream: &TcpStream, into: &mut Vec<u8>) -> Got {
+pub(crate) fn recv(stream: &TcpStream, into: &mut Vec<u8>) -> Got {
     debug_assert!(into.len() < into.capacity());
     loop {
         match sys::recv(stream, into) {
@@ -45,7 +45,7 @@ pub(super) fn is_would_block(error: &io::Error) -> bool {
 }
 
 /// Whether `error` says that the process, or the system, has no descriptor left.
-pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     sys::is_out_of_descriptors(error)
 }
 

@@ -1,0 +1,207 @@
+//! A direct connection: one bundle after another, written by whoever has it, read by a thread of its own.
+//!
+//! Whoever takes a bundle from the core sends what the socket takes at once. The rest is for a thread that is made when
+//! it is first needed; what the core says next leaves from there, so under load it is that thread that writes.
+
+use crate::driver::Shared;
+use crate::front::outgoing::Outgoing;
+use crate::front::sock::{self, Got};
+use bytes::Bytes;
+use posthole_protocol::wire::Chain;
+use posthole_protocol::{ExchangeId, RequestId};
+use posthole_runtime::Frames;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a writing thread waits for more.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// How long what is said last may take, before the connection is closed.
+const LAST: Duration = Duration::from_secs(2);
+
+/// A writing thread's stack.
+const STACK: usize = 256 * 1024;
+
+/// What a direct connection is called, at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Exchange(ExchangeId),
+    Request(RequestId),
+}
+
+/// A direct connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    writing: Mutex<Writing>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Writing {
+    rest: Option<Rest>,
+    last: Option<Outgoing>,
+    has_thread: bool,
+    is_over: bool,
+}
+
+/// What the socket did not take at once, and whom to tell when it has.
+struct Rest {
+    outgoing: Outgoing,
+    shared: Arc<Shared>,
+    name: Name,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Arc<Wire> {
+        // Every write is a whole bundle: nothing is gained by waiting for more.
+        let _ = stream.set_nodelay(true);
+        Arc::new(Wire {
+            stream,
+            writing: Mutex::default(),
+            more: Condvar::new(),
+        })
+    }
+
+    /// Sends a bundle. `true`: all of it has been written. Otherwise the core hears of that later, or, by the thread
+    /// that reads, of the connection's end.
+    pub(crate) fn send(self: &Arc<Self>, shared: &Arc<Shared>, name: Name, bundle: Chain) -> bool {
+        let mut outgoing = Outgoing::bare(bundle);
+        match outgoing.send_now(&self.stream) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(_) => {
+                self.close();
+                return false;
+            }
+        }
+        let mut writing = self.lock();
+        writing.rest = Some(Rest {
+            outgoing,
+            shared: shared.clone(),
+            name,
+        });
+        self.wake(writing);
+        false
+    }
+
+    /// Says the last thing, if there is any, and closes.
+    pub(crate) fn end(self: &Arc<Self>, last: Option<Chain>) {
+        let Some(last) = last else {
+            return self.close();
+        };
+        let mut outgoing = Outgoing::bare(last);
+        let mut writing = self.lock();
+        if writing.rest.is_none() && !matches!(outgoing.send_now(&self.stream), Ok(false)) {
+            drop(writing);
+            return self.finish();
+        }
+        writing.last = Some(outgoing);
+        self.wake(writing);
+    }
+
+    /// Closes at once.
+    pub(crate) fn close(&self) {
+        let mut writing = self.lock();
+        writing.is_over = true;
+        writing.rest = None;
+        drop(writing);
+        self.more.notify_all();
+        // An error says that it is closed already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Closes after what was written.
+    fn finish(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        // What has come already must be read, or closing becomes a reset that may overtake what was said last.
+        let _ = self.stream.set_read_timeout(Some(LAST));
+    }
+
+    /// Reads until the connection ends or what comes is refused.
+    pub(crate) fn read(&self, mut frames: Frames, mut on: impl FnMut(Read) -> bool) {
+        loop {
+            match sock::recv(&self.stream, frames.room()) {
+                Got::Bytes => {}
+                Got::Nothing if on(Read::Nothing) => continue,
+                Got::Nothing | Got::End => return,
+            }
+            let goes_on = match frames.take() {
+                Ok(Some(bundles)) => on(Read::Bundles(bundles)),
+                Ok(None) => on(Read::Part),
+                Err(_) => false,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Someone is to write what waits.
+    fn wake(self: &Arc<Self>, mut writing: MutexGuard<'_, Writing>) {
+        if std::mem::replace(&mut writing.has_thread, true) {
+            drop(writing);
+            self.more.notify_one();
+            return;
+        }
+        drop(writing);
+        let wire = self.clone();
+        let thread = thread::Builder::new()
+            .name("posthole-write".into())
+            .stack_size(STACK);
+        if let Err(error) = thread.spawn(move || wire.write()) {
+            tracing::warn!(%error, "no thread to write a direct connection: it is closed");
+            self.close();
+        }
+    }
+
+    /// Writes what others could not, until nothing has come for a while.
+    fn write(self: Arc<Self>) {
+        let mut writing = self.lock();
+        let mut idle = Instant::now();
+        loop {
+            if let Some(mut rest) = writing.rest.take() {
+                drop(writing);
+                // Whoever closes the connection ends this.
+                if rest.outgoing.send_all(&self.stream, Duration::MAX).is_err() {
+                    self.close();
+                } else {
+                    rest.shared.feed_written(rest.name);
+                }
+                writing = self.lock();
+                idle = Instant::now();
+                continue;
+            }
+            if let Some(mut last) = writing.last.take() {
+                drop(writing);
+                let _ = last.send_all(&self.stream, LAST);
+                self.finish();
+                return;
+            }
+            if writing.is_over || idle.elapsed() >= KEPT {
+                writing.has_thread = false;
+                return;
+            }
+            writing = self
+                .more
+                .wait_timeout(writing, KEPT)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What comes of reading.
+pub(crate) enum Read {
+    /// Whole bundles.
+    Bundles(Bytes),
+    /// Part of one.
+    Part,
+    /// Nothing, for as long as the socket was told to wait.
+    Nothing,
+}

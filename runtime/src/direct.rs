@@ -1,0 +1,86 @@
+//! Where a client makes direct connections.
+
+use crate::error::ConnectError;
+use crate::options::Direct;
+use posthole_protocol::http::Way;
+use posthole_protocol::{Carrier, Config};
+use std::time::Duration;
+
+/// How long a direct connection is tried alone. RFC 8305 (Happy Eyeballs) gives the preferred family 250 ms; this is that
+/// and a little for the first answer.
+pub const HEAD_START: Duration = Duration::from_millis(300);
+
+/// What became of the choice, for one way to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectPlan {
+    /// To which host.
+    pub host: String,
+    /// To which port; `None`: as the server tells.
+    pub port: Option<u16>,
+    /// The session's configuration, which dials only where that is allowed.
+    pub config: Config,
+}
+
+impl DirectPlan {
+    /// What is told by a server is followed only where it takes away nothing that the user asked for: TLS, or the way
+    /// through a proxy.
+    ///
+    /// # Errors
+    /// If the address is none, or there is none though nothing but direct connections is wanted.
+    pub fn new(choice: Direct, way: &Way, config: Config) -> Result<DirectPlan, ConnectError> {
+        let told = DirectPlan {
+            host: way.url().host.clone(),
+            port: None,
+            config,
+        };
+        let is_open = !way.has_tls() && way.proxy().is_none();
+        match choice {
+            Direct::At(address) => {
+                let (host, port) = split(&address).ok_or_else(|| {
+                    let wanted = "wanted: host:port, with a port from 1 to 65535";
+                    ConnectError::Direct(format!("no direct connection to {address:?}; {wanted}"))
+                })?;
+                Ok(DirectPlan {
+                    host,
+                    port: Some(port),
+                    ..told
+                })
+            }
+            Direct::Told | Direct::Never if told.config.carrier() == Carrier::Direct => {
+                Err(ConnectError::Direct(
+                    "nothing but direct connections is wanted, and it was not said where the server takes them".into(),
+                ))
+            }
+            Direct::Told if is_open => Ok(told),
+            Direct::Told | Direct::Never => Ok(DirectPlan {
+                config: told.config.by(Carrier::Exchange),
+                ..told
+            }),
+        }
+    }
+}
+
+/// `host:port`, `[v6]:port`.
+fn split(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host
+        .strip_prefix('[')
+        .map_or(Some(host), |rest| rest.strip_suffix(']'))?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        let says = |text: &str| split(text);
+        assert_eq!(says("a.b:7"), Some(("a.b".into(), 7)));
+        assert_eq!(says("[::1]:7"), Some(("::1".into(), 7)));
+        for wrong in ["", "a", "a:", ":7", "a:0", "a:70000", "[::1:7"] {
+            assert_eq!(says(wrong), None, "{wrong}");
+        }
+    }
+}
