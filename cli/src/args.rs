@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use posthole_protocol::http::{Plain, ProxyChoice};
-use posthole_runtime::{Options, TlsChoice};
+use posthole_protocol::{Carrier, Config};
+use posthole_runtime::{Direct, Options, TlsChoice};
 
 use crate::address::HostPort;
 use crate::allow::Pattern;
@@ -87,6 +88,13 @@ pub struct Serve {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub listen: String,
 
+    /// Where to take direct TCP connections, beside HTTP; port 0 takes any free one
+    ///
+    /// Clients are told the port and go by it where they can; HTTP stays what carries them where they can't, or when
+    /// such a connection ends. Nothing on it is encrypted.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub tcp: Option<String>,
+
     /// The path of the URL; all others are answered 404
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = parse_path)]
     pub path: String,
@@ -145,6 +153,7 @@ Examples:
   posthole connect http://server:8080/ -L 2222:127.0.0.1:22 -L 5432:db.example.org:5432
   posthole connect https://example.org/tunnel --proxy http://user:password@proxy:3128 -L '[::1]:8000:[::1]:80'
   posthole connect http://server:8080/ -D 1080
+  posthole connect http://server:8080/ --tcp server:8081 -L 2222:127.0.0.1:22
   ssh -o ProxyCommand='posthole connect http://server:8080/ --stdio %h:%p' somewhere
 
 When a port is ready it says `forwarding ADDRESS` on standard error. A destination that can't be reached is a reset
@@ -194,6 +203,17 @@ pub struct Connect {
     #[arg(long)]
     pub proxy_connect: bool,
 
+    /// Where the server takes direct TCP connections, to be tried first; or `none`
+    ///
+    /// Without this, the server tells its port (serve --tcp), and it is used if the URL is http and no proxy leads there.
+    /// Nothing on it is encrypted.
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_direct)]
+    pub tcp: Option<Direct>,
+
+    /// By what everything travels
+    #[arg(long, value_enum, default_value_t)]
+    pub carrier: CarrierChoice,
+
     /// Trust the certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
@@ -227,7 +247,31 @@ impl Connect {
                     .clone()
                     .map_or_else(TlsChoice::default, TlsChoice::CaFile),
             )
+            .direct(self.tcp.clone().unwrap_or_default())
+            .config(Config::default().by(self.carrier.into()))
             .connect_timeout(self.connect_timeout)
+    }
+}
+
+/// By what everything travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CarrierChoice {
+    /// A direct TCP connection where one can be had, HTTP where not
+    #[default]
+    Auto,
+    /// Direct TCP connections only
+    Tcp,
+    /// HTTP requests and whole responses only
+    Exchange,
+}
+
+impl From<CarrierChoice> for Carrier {
+    fn from(choice: CarrierChoice) -> Carrier {
+        match choice {
+            CarrierChoice::Auto => Carrier::Auto,
+            CarrierChoice::Tcp => Carrier::Direct,
+            CarrierChoice::Exchange => Carrier::Exchange,
+        }
     }
 }
 
@@ -340,6 +384,16 @@ fn parse_proxy(text: &str) -> Result<ProxyChoice, std::convert::Infallible> {
         ProxyChoice::None
     } else {
         ProxyChoice::Url(text.to_owned())
+    })
+}
+
+// As above.
+#[allow(clippy::unnecessary_wraps)]
+fn parse_direct(text: &str) -> Result<Direct, std::convert::Infallible> {
+    Ok(if text == "none" {
+        Direct::Never
+    } else {
+        Direct::At(text.to_owned())
     })
 }
 

@@ -68,6 +68,7 @@ fn serve(args: Serve) -> Result<(), Error> {
         args.running.runtime,
         ServeOptions {
             listen: args.listen,
+            tcp: args.tcp,
             path: args.path,
             allow: args.allow.into_iter().collect(),
             connect_timeout: args.connect_timeout,
@@ -76,6 +77,9 @@ fn serve(args: Serve) -> Result<(), Error> {
         },
     )?;
     say(format_args!("listening on http://{}{path}", server.addr()));
+    if let Some(addr) = server.direct() {
+        say(format_args!("taking direct connections on {addr}"));
+    }
     stop.wait()?;
     server.stop(args.running.grace);
     Ok(())

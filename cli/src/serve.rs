@@ -2,7 +2,7 @@
 //! on the way, and nothing of how bytes and connections are waited for, which `threads` and `tasks` do in their own
 //! way.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct ServeOptions {
     /// Where to listen, `host:port`.
     pub listen: String,
+    /// Where to take direct connections, `host:port`, if anywhere.
+    pub tcp: Option<String>,
     /// The URL's path.
     pub path: String,
     /// What may be connected to.
@@ -66,11 +68,26 @@ impl ServeOptions {
     pub(crate) fn not_listening(&self, error: &std::io::Error) -> Error {
         Error::failed(format!("can't listen on {}: {error}", self.listen))
     }
+
+    /// The socket for direct connections, and where it listens.
+    fn listen_direct(&self) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+        let Some(tcp) = &self.tcp else {
+            return Ok(None);
+        };
+        let listener = TcpListener::bind(tcp).and_then(|it| Ok((it.local_addr()?, it)));
+        let (addr, listener) = listener.map_err(|e| {
+            Error::failed(format!("can't listen on {tcp} for direct connections: {e}"))
+        })?;
+        Ok(Some((listener, addr)))
+    }
 }
 
 /// A running server.
 #[derive(Debug)]
-pub struct Server(On);
+pub struct Server {
+    on: On,
+    direct: Option<SocketAddr>,
+}
 
 #[derive(Debug)]
 enum On {
@@ -90,15 +107,22 @@ impl Server {
                  --allow HOST:PORT names and to nothing else (for example --allow 127.0.0.1:22)",
             ));
         }
-        Ok(Server(match runtime {
-            Runtime::Blocking => On::Threads(threads::serve::Server::start(options)?),
-            Runtime::Smol => On::Tasks(tasks::serve::Server::start(options)?),
-        }))
+        let (socket, direct) = options.listen_direct()?.unzip();
+        let on = match runtime {
+            Runtime::Blocking => On::Threads(threads::serve::Server::start(options, socket)?),
+            Runtime::Smol => On::Tasks(tasks::serve::Server::start(options, socket)?),
+        };
+        Ok(Server { on, direct })
+    }
+
+    /// Where it takes direct connections, if it does.
+    pub fn direct(&self) -> Option<SocketAddr> {
+        self.direct
     }
 
     /// Where it listens: with port 0, which port that became.
     pub fn addr(&self) -> SocketAddr {
-        match &self.0 {
+        match &self.on {
             On::Threads(server) => server.addr(),
             On::Tasks(server) => server.addr(),
         }
@@ -107,7 +131,7 @@ impl Server {
     /// Takes no further connections, lets those there are finish for this long, and ends all sessions. What is cut
     /// off then is a reset to both its ends.
     pub fn stop(self, grace: Duration) {
-        match self.0 {
+        match self.on {
             On::Threads(server) => stop(server.live(), grace, |left| server.close(left)),
             On::Tasks(server) => stop(server.live(), grace, |left| server.close(left)),
         }

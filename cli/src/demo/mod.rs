@@ -95,6 +95,7 @@ fn serve(runtime: Runtime, destination: SocketAddr) -> Result<Server, Error> {
         .parse()
         .expect("an address and a port are a pattern");
     let options = ServeOptions {
+        tcp: None,
         listen: "127.0.0.1:0".into(),
         path: "/".into(),
         allow: AllowList::from_iter([pattern]),

@@ -1,7 +1,7 @@
 //! `posthole serve` as tasks: one for each session, one for each connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +32,15 @@ struct Shared {
 }
 
 impl Server {
-    pub(crate) fn start(options: ServeOptions) -> Result<Server, Error> {
+    pub(crate) fn start(
+        options: ServeOptions,
+        direct: Option<TcpListener>,
+    ) -> Result<Server, Error> {
         let failed = |e: io::Error| options.not_listening(&e);
         let listener = smol::block_on(Listener::bind(&*options.listen, options.listener()));
         let listener = Arc::new(listener.map_err(failed)?);
+        // TODO: direct connections.
+        drop(direct);
         let addr = listener.local_addr().map_err(failed)?;
         let live = Live::new(options.connections);
         let shared = Arc::new(Shared { options, live });

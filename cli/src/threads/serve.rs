@@ -1,7 +1,7 @@
 //! `posthole serve` on threads: one for each session, two for each connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -34,10 +34,16 @@ struct Shared {
 }
 
 impl Server {
-    pub(crate) fn start(options: ServeOptions) -> Result<Server, Error> {
+    pub(crate) fn start(
+        options: ServeOptions,
+        direct: Option<TcpListener>,
+    ) -> Result<Server, Error> {
         let failed = |e: io::Error| options.not_listening(&e);
         let listener = Listener::bind(&*options.listen, options.listener()).map_err(failed)?;
         let listener = Arc::new(listener);
+        if let Some(direct) = direct {
+            listener.serve_direct(direct).map_err(failed)?;
+        }
         let addr = listener.local_addr().map_err(failed)?;
         let live = Live::new(options.connections);
         let shared = Arc::new(Shared { options, live });
