@@ -369,3 +369,18 @@ fn a_keystroke_beside_bulk_on_a_connection() {
         assert!(lag < most * MS, "{rate} B/s: {} ms", lag / MS);
     }
 }
+
+/// A connection that has turned into a black hole is left for good, and another takes its place.
+#[test]
+fn another_connection_after_a_black_hole() {
+    let mut pair = pair(80);
+    pair.serve(Script::paced(10_000_000, 1_000, 10 * MS));
+    pair.client()
+        .play(Script::paced(10_000_000, 1_000, 10 * MS));
+    pair.run_for(5 * SEC);
+    pair.net.swallow_direct(pair.now);
+    pair.run_for(10 * SEC);
+    let before = exchanges(&pair);
+    pair.run_for(10 * SEC);
+    assert_eq!(exchanges(&pair), before, "it went on by exchanges");
+}

@@ -247,7 +247,7 @@ impl Client {
             }
             // Another carrier's answer shows that it is not the server.
             Some(doubted) if self.direct.is_only() || self.answered_at > doubted => {
-                Some((doubted.max(self.answered_at).after(timer), true))
+                Some((doubted.after(timer), true))
             }
             Some(_) => Some((long.heard.after(long.wait + config.patience), true)),
         }
