@@ -29,6 +29,10 @@ const CONTROL_COST: usize = 320;
 /// A message is sent at most so often, and once more for every exchange with it that was lost (L5).
 const MAX_SENT: u16 = 2;
 
+/// What so many that left later have overtaken did not merely take another connection (as RFC 9002 counts packets; of
+/// exchanges that share a wire fairly none of the same size overtakes another by so much).
+const OVERTAKEN: u8 = 3;
+
 /// Messages kept at most, but for one CLOSE: at 16 KiB each more than a path of 1 GB/s holds in a second.
 const MAX_UNACKED: usize = 1 << 16;
 
@@ -54,6 +58,8 @@ struct Flight {
     late: bool,
     /// How many bundles of a long exchange; 0 for a short one.
     bundles: u32,
+    /// So many that left later and were no smaller have arrived.
+    overtaken: u8,
 }
 
 /// What an acknowledgement told of one message of a stream.
@@ -83,6 +89,8 @@ pub(crate) struct FlightInfo {
     pub(crate) long: bool,
     /// One bundle alone: `sent_at` is when that left.
     pub(crate) single: bool,
+    /// Enough that left later have arrived: this has not merely been overtaken.
+    pub(crate) overtaken: bool,
 }
 
 /// Messages that may have to go (again).
@@ -137,7 +145,7 @@ impl Outbox {
     /// adds to the first, and its time begins anew.
     pub(crate) fn begin(&mut self, exchange: u64, now: Instant) {
         if let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) {
-            (flight.sent_at, flight.late) = (now, false);
+            (flight.sent_at, flight.late, flight.overtaken) = (now, false, 0);
         } else {
             self.fly(exchange, now, 0);
         }
@@ -160,6 +168,7 @@ impl Outbox {
             again: 0,
             late: false,
             bundles,
+            overtaken: 0,
         });
     }
 
@@ -279,14 +288,27 @@ impl Outbox {
             let (base, items) = (self.base, &self.items);
             let open =
                 |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
+            let mut done = Vec::new();
             self.flights.retain_mut(|f| {
                 if f.bundles > 0 && f.on_progress(base) {
                     f.sent_at = now;
                 }
-                f.numbers
+                let flies = f
+                    .numbers
                     .iter()
-                    .any(|r| r.start.max(base) < r.end && r.clone().any(open))
+                    .any(|r| r.start.max(base) < r.end && r.clone().any(open));
+                if !flies && f.bundles == 0 {
+                    done.push((f.sent_at, f.bytes));
+                }
+                flies
             });
+            for flight in self.flights.iter_mut().filter(|f| f.bundles == 0) {
+                let passed = |(sent_at, bytes): &&(Instant, u64)| {
+                    *sent_at > flight.sent_at && *bytes >= flight.bytes
+                };
+                let by = done.iter().filter(passed).count().min(255) as u8;
+                flight.overtaken = flight.overtaken.saturating_add(by);
+            }
         }
         Ok(news)
     }
@@ -360,6 +382,7 @@ impl Outbox {
             late: f.late,
             long: f.bundles > 0,
             single: f.bundles <= 1,
+            overtaken: f.overtaken >= OVERTAKEN,
         })
     }
 

@@ -179,3 +179,44 @@ fn slow_body_is_overtaken_by_keystrokes() {
         way.bytes
     );
 }
+
+/// S20: at 100 ms of round trip and 100 Mbit/s, one exchange in a hundred lost costs at most a fifth of the rate.
+#[test]
+fn s20_one_in_a_hundred_is_lost() {
+    let seconds = |seed: u64, side: Side, fate: Option<Fate>| {
+        let (up, down) = if side == Side::Client {
+            (60_000_000, 0)
+        } else {
+            (0, 60_000_000)
+        };
+        let mut pair = Pair::new(seed);
+        (pair.net.conditions.delay_up, pair.net.conditions.delay_down) = (50 * MS, 50 * MS);
+        pair.net.set_rate(Some(12_500_000), Some(12_500_000));
+        if let Some(fate) = fate {
+            let mut rng = posthole_tests::rng::Rng::new(seed);
+            pair.net.rule = Box::new(move |_| match rng.below(200) {
+                0 => Fault::request(fate),
+                1 => Fault::response(fate),
+                _ => Fault::NONE,
+            });
+        }
+        pair.serve(Script::bulk(down));
+        pair.client().play(Script::bulk(up));
+        let began = pair.now;
+        pair.run_to_end(600 * SEC);
+        pair.now - began
+    };
+    for side in [Side::Client, Side::Server] {
+        for fate in [Fate::Lose, Fate::Fail(Failure::Cut)] {
+            let (mut clean, mut lossy) = (0, 0);
+            for seed in [1, 3] {
+                clean += seconds(seed, side, None);
+                lossy += seconds(seed, side, Some(fate));
+            }
+            assert!(
+                clean * 10 >= lossy * 8,
+                "{side:?} {fate:?}: {clean} {lossy}"
+            );
+        }
+    }
+}

@@ -295,7 +295,7 @@ impl Client {
             },
             size: body.len(),
             full,
-            answer_max: self.path.body_down(),
+            answer_max: self.part_of(self.path.body_down()),
             bulk: body.len() > SMALL_BODY,
             probe: plan.probe,
             echoes: prefix.echo.is_some(),
@@ -347,7 +347,7 @@ impl Client {
             } else if plan.long {
                 self.session.config.body_max()
             } else {
-                self.path.body_down()
+                self.part_of(self.path.body_down())
             } as u64,
             backlog: 0,
         }

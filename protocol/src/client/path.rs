@@ -6,7 +6,7 @@ use crate::time::Instant;
 use core::time::Duration;
 
 /// No body is limited to less, so that any message fits (A2).
-const BODY_MIN: u32 = 32 * 1024;
+pub(crate) const BODY_MIN: u32 = 32 * 1024;
 
 /// A body that takes longer than so many of the shortest round trips is long enough, and enough of them are on their
 /// way: more would save no round trips worth having and only make others wait.
@@ -126,6 +126,17 @@ impl Path {
         self.down.target as usize
     }
 
+    /// What of a full body the exchange of this number is to move, in eighths. Bodies of one size that begin together
+    /// end together, and nothing is on a long path until their answers are back; of several sizes they soon take turns.
+    pub(crate) fn share(&self, exchange: u64) -> usize {
+        let is_long = |way: &Direction| way.fills(self.least()) >= u64::from(way.target);
+        if is_long(&self.up) || is_long(&self.down) {
+            [8, 4, 6, 5][(exchange % 4) as usize]
+        } else {
+            8
+        }
+    }
+
     pub(crate) fn wait(&self) -> Duration {
         self.wait
     }
@@ -171,6 +182,8 @@ impl Path {
         if sample.small {
             self.trips
                 .sample(u64::try_from(sample.net.as_micros()).unwrap_or(u64::MAX));
+        } else {
+            self.trips.at_most(sample.net);
         }
         let least = self.least();
         let short = sample.net <= least * LONG_ENOUGH;
@@ -251,6 +264,19 @@ impl RoundTrips {
     pub(crate) fn shortest(&self) -> Option<Duration> {
         let least = Duration::from_micros(self.least).max(SHORTEST);
         self.known.then_some(least)
+    }
+
+    /// A body went there and back in this time: a round trip takes no longer. Until a small one was measured that is all
+    /// that is known, and better than nothing: bodies that seem to take many round trips don't grow.
+    fn at_most(&mut self, net: Duration) {
+        let net = u64::try_from(net.as_micros()).unwrap_or(u64::MAX);
+        if !self.known {
+            self.least = if self.least == 0 {
+                net
+            } else {
+                self.least.min(net)
+            };
+        }
     }
 
     pub(crate) fn sample(&mut self, micros: u64) {

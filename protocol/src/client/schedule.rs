@@ -61,7 +61,7 @@ impl Client {
             return self.probe();
         }
         let bulk_room = Room {
-            bytes: self.path.body_up().min(self.session.config.body_max()),
+            bytes: self.part_of(self.path.body_up()),
             small: false,
             long: false,
         };
@@ -95,6 +95,13 @@ impl Client {
             }),
             later => Err(later),
         }
+    }
+
+    /// What of a full body the next exchange is to move: any message fits.
+    pub(super) fn part_of(&self, body: usize) -> usize {
+        let part = body * self.path.share(self.exchanges.next()) / 8;
+        part.max(path::BODY_MIN as usize)
+            .min(self.session.config.body_max())
     }
 
     /// Of carriers that race only one bears data; the other's opening is empty (A8).
@@ -306,6 +313,9 @@ impl Client {
         let flights = self.session.outbox.flights().filter_map(|f| {
             // What is known of the long exchange's is in `long_fate`.
             let touched = self.exchanges.get(f.exchange)?.touched.max(f.sent_at);
+            if f.overtaken && !f.late {
+                return Some((f.exchange, f.sent_at, Fate::Overtaken));
+            }
             let timer = self.timer(f.bytes, f.again);
             let (after, fate) = if f.late {
                 (timer * 2, Fate::Lost)
@@ -337,6 +347,13 @@ impl Client {
         // Where much time has passed, what is late is lost next. No round leaves anything for the same round again.
         while let Some((exchange, fate)) = self.due_fate() {
             match fate {
+                // There is a slot for a copy soon: later ones come back all the time.
+                Fate::Overtaken => {
+                    self.session.outbox.late(exchange, now);
+                    if let Some(entry) = self.exchanges.iter_mut().find(|e| e.number == exchange) {
+                        entry.bulk = false;
+                    }
+                }
                 // With no slot for a copy, the exchange itself makes room (A5).
                 Fate::Late if self.exchanges.len() < self.requests() => {
                     self.session.outbox.late(exchange, now);
@@ -385,6 +402,7 @@ impl Client {
 /// What time does to an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
+    Overtaken,
     Late,
     Lost,
 }

@@ -209,6 +209,9 @@ impl Server {
             if let Some(at) = self.long_late_at(&f) {
                 return (f.exchange, at);
             }
+            if f.overtaken {
+                return (f.exchange, f.sent_at);
+            }
             let doubled = self.timer.saturating_mul(1 << u32::from(f.again).min(8));
             let timer =
                 doubled.min(self.session.config.timer_max.max(self.timer)) + self.transfer(f.bytes);
