@@ -20,6 +20,8 @@ pub enum Event {
     Writable(StreamId),
     /// Everything written to a stream that was finished has been acknowledged.
     Finished(StreamId),
+    /// A client has learned something of its way to the server.
+    Learned(crate::client::Lesson),
     /// The session has ended. Comes once, last.
     Closed(CloseReason),
 }

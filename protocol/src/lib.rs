@@ -121,7 +121,7 @@ mod stream;
 mod time;
 pub mod wire;
 
-pub use client::{Client, Dial, Request};
+pub use client::{Client, Dial, Learned, Lesson, Request};
 pub use config::{
     Carrier, Config, ConfigBuilder, ConfigError, OWN_CREDIT, RouterConfig, SMALL_BODY,
 };

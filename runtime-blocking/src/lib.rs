@@ -44,7 +44,7 @@ mod work;
 pub use client::connect;
 pub use handler::Handler;
 pub use posthole_protocol::{
-    CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
+    CloseReason, Config, Learned, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
 pub use posthole_runtime::{ConnectError, ListenOptions, Options, SessionEnded, Stats};
 pub use server::{FrontChoice, Listener};

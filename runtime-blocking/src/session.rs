@@ -2,7 +2,7 @@
 
 use crate::driver::{Locked, Shared};
 use crate::stream::Stream;
-use posthole_protocol::{CloseReason, StreamId};
+use posthole_protocol::{CloseReason, Learned, StreamId};
 use posthole_runtime::{SessionEnded, Stats, Tried};
 use std::fmt;
 use std::io;
@@ -112,6 +112,11 @@ impl Session {
     /// What the session has done so far.
     pub fn stats(&self) -> Stats {
         self.lock().stats()
+    }
+
+    /// What a client's session has learned of its way to the server; `None` for a server's.
+    pub fn learned(&self) -> Option<Learned> {
+        self.lock().learned()
     }
 
     /// Waits until the peer has answered. `false`: it has not within `patience`, or the session has ended.

@@ -72,7 +72,8 @@ impl Todo {
     /// `Some`: a direct connection has taken all of a bundle, or exchanges for which there was no thread have failed, and
     /// the core may have something to say to that.
     fn perform_once(self, shared: &Arc<Shared>) -> Option<Todo> {
-        let work = self.work;
+        let mut work = self.work;
+        work.tell();
         for waiting in work.wakes {
             waiting.notify_all();
         }
@@ -98,9 +99,6 @@ impl Todo {
         }
         if let Some(address) = self.dial {
             direct::dial(shared, address);
-        }
-        if let Some(news) = work.news {
-            news.tell();
         }
         if let Some(reason) = work.closed {
             tracing::debug!(session = shared.key(), %reason, "session ended");

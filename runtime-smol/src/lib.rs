@@ -84,7 +84,7 @@ pub use client::{connect, connect_on};
 pub use handler::Handler;
 pub use pending::Pending;
 pub use posthole_protocol::{
-    CloseReason, Config, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
+    CloseReason, Config, Learned, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
 pub use posthole_runtime::{ConnectError, ListenOptions, Options, SessionEnded, Stats};
 pub use server::{Incoming, Listener};

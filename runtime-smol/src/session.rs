@@ -2,7 +2,7 @@
 
 use crate::driver::Shared;
 use crate::stream::Stream;
-use posthole_protocol::CloseReason;
+use posthole_protocol::{CloseReason, Learned};
 use posthole_runtime::{SessionEnded, Stats, Tried};
 use smol::Timer;
 use smol::future::FutureExt;
@@ -107,6 +107,11 @@ impl Session {
     /// Whether the peer has answered yet.
     pub fn is_connected(&self) -> bool {
         self.shared().lock().is_connected()
+    }
+
+    /// What a client's session has learned of its way to the server; `None` for a server's.
+    pub fn learned(&self) -> Option<Learned> {
+        self.shared().lock().learned()
     }
 
     /// What the session has done so far.

@@ -45,7 +45,8 @@ impl Todo {
     }
 
     pub(crate) fn perform(self, shared: &Arc<Shared>) {
-        let work = self.work;
+        let mut work = self.work;
+        work.tell();
         work.wakes.into_iter().for_each(Wake::wake);
         for (responder, reply) in work.replies {
             responder.respond(reply);
@@ -61,9 +62,6 @@ impl Todo {
         }
         if let Some(task) = self.task {
             task.wake();
-        }
-        if let Some(news) = work.news {
-            news.tell();
         }
         if let Some(reason) = work.closed {
             tracing::debug!(session = shared.key(), %reason, "session ended");

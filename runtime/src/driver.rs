@@ -17,8 +17,8 @@ use crate::work::{Alarm, Work};
 use bytes::Bytes;
 use posthole_protocol::http::Trouble;
 use posthole_protocol::{
-    Client, CloseReason, Event, ExchangeId, Failure, Instant, OpenError, RequestId, Server,
-    SessionId, StreamId,
+    Client, CloseReason, Event, ExchangeId, Failure, Instant, Learned, OpenError, RequestId,
+    Server, SessionId, StreamId,
 };
 use std::collections::HashMap;
 use std::io;
@@ -122,6 +122,14 @@ impl<R, W: Waiters> State<R, W> {
     /// How the session ended, if it has.
     pub fn closed(&self) -> Option<&CloseReason> {
         self.closed.as_ref()
+    }
+
+    /// What a client has learned of its way to the server.
+    pub fn learned(&self) -> Option<Learned> {
+        match &self.machine {
+            Machine::Client(core) => Some(core.learned()),
+            Machine::Server { .. } => None,
+        }
     }
 
     /// What the session has done so far.
@@ -436,6 +444,7 @@ impl<R, W: Waiters> State<R, W> {
                 self.wake_all();
             }
             Event::Finished(_) => {}
+            Event::Learned(lesson) => work.lessons.push(lesson),
             // News that a later core brings and that nobody here waits for.
             _ => {}
         }

@@ -4,7 +4,7 @@ use crate::path::News;
 use crate::reply::Reply;
 use crate::wait::Waiters;
 use posthole_protocol::wire::Chain;
-use posthole_protocol::{CloseReason, Dial, ExchangeId, Instant, Request, RequestId};
+use posthole_protocol::{CloseReason, Dial, ExchangeId, Instant, Lesson, Request, RequestId};
 
 /// What is to be done once the lock is released; [`requests`](Work::requests), [`cancelled`](Work::cancelled) and
 /// [`alarm`](Work::alarm) while it is still held, as far as the runtime keeps something of its own behind it.
@@ -31,6 +31,8 @@ pub struct Work<R, W: Waiters> {
     pub alarm: Option<Alarm>,
     /// What a log should hear of the way to the server. Clients only.
     pub news: Option<News>,
+    /// What was learned of it. Clients only.
+    pub lessons: Vec<Lesson>,
     /// The session has ended, so.
     pub closed: Option<CloseReason>,
     /// The session can be accepted. Servers only.
@@ -57,6 +59,16 @@ pub enum Alarm {
 }
 
 impl<R, W: Waiters> Work<R, W> {
+    /// Logs what a log should hear.
+    pub fn tell(&mut self) {
+        if let Some(news) = self.news.take() {
+            news.tell();
+        }
+        for lesson in self.lessons.drain(..) {
+            tracing::debug!("{lesson}");
+        }
+    }
+
     /// Nothing to do.
     pub(crate) fn new() -> Work<R, W> {
         Work {
@@ -69,6 +81,7 @@ impl<R, W: Waiters> Work<R, W> {
             cancelled: Vec::new(),
             alarm: None,
             news: None,
+            lessons: Vec::new(),
             closed: None,
             announce: false,
             over: false,

@@ -1,7 +1,7 @@
 //! Paths that let less and less through, queue, or are slow (A2, A18, A23, A25).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::Failure;
+use posthole_protocol::{Event, Failure, Lesson};
 use posthole_tests::app::Script;
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
@@ -218,5 +218,75 @@ fn s20_one_in_a_hundred_is_lost() {
                 "{side:?} {fate:?}: {clean} {lossy}"
             );
         }
+    }
+}
+
+/// A25: a box that ends requests of 10 s is understood after two of them; then hardly any is lost, and it is put to the
+/// test ever less often.
+#[test]
+fn a25_a_box_that_ends_held_requests() {
+    for limit in [7, 10, 15, 20] {
+        let mut pair = Pair::new(20 + limit);
+        pair.net.conditions.hold_limit = Some(limit * SEC);
+        pair.serve(Script::paced(1, 1, SEC));
+        pair.client().play(Script::paced(1, 1, SEC));
+        pair.run_for(1_800 * SEC);
+        let lost = pair.clients[0].machine.stats().lost;
+        assert!(lost <= 8, "{limit} s: {lost} lost in half an hour");
+        let learned = pair.clients[0].machine.learned();
+        let at = learned.hold_limit.unwrap().as_micros() as u64;
+        assert!(at.abs_diff(limit * SEC) < SEC, "{limit} s: {at} us");
+        let told = pair.clients[0].events.iter();
+        let told = told.filter(|e| matches!(e, Event::Learned(Lesson::HoldEnds { .. })));
+        assert_eq!(told.count(), 1);
+    }
+}
+
+/// A23: with a box that queues, a keystroke waits for a held request only until that is understood.
+#[test]
+fn a23_a_queueing_box_is_understood() {
+    let mut pair = Pair::new(30);
+    pair.net.conditions.lanes = Some(1);
+    pair.serve(Script::sink());
+    pair.client().play(Script::paced(3, 1, 20 * SEC));
+    pair.run_for(100 * SEC);
+    assert!(pair.clients[0].machine.learned().one_at_a_time);
+    for side in [Side::Client, Side::Server] {
+        let before = pair.now;
+        let script = Script::paced(8, 1, 3 * SEC);
+        match side {
+            Side::Client => pair.client().play(script),
+            Side::Server => pair.server().unwrap().play(script),
+        }
+        pair.run_for(30 * SEC);
+        let flows = pair.ledger.flows();
+        let last = flows.filter(|(key, _)| key.from == side).last().unwrap();
+        assert!(
+            last.1.worst_lag < 2_500 * MS,
+            "{side:?} {before}: {} ms",
+            last.1.worst_lag / MS
+        );
+    }
+    // And forgotten when the box is gone.
+    pair.net.conditions.lanes = None;
+    pair.run_for(600 * SEC);
+    pair.client().play(Script::paced(8, 1, 3 * SEC));
+    pair.run_for(30 * SEC);
+    assert!(!pair.clients[0].machine.learned().one_at_a_time);
+}
+
+/// A23: a path that lets everything through at once is never taken for one that doesn't, however slow the server is.
+#[test]
+fn a23_no_box_is_no_line() {
+    for (seed, delay) in [(31, 1), (32, 50), (33, 400)] {
+        let mut pair = Pair::new(seed);
+        (pair.net.conditions.delay_up, pair.net.conditions.delay_down) = (delay * MS, delay * MS);
+        pair.net.conditions.jitter = 100 * MS;
+        pair.serve(Script::paced(3_000, 30, 7 * SEC));
+        pair.client().play(Script::paced(3_000, 30, 5 * SEC));
+        pair.run_to_end(800 * SEC);
+        let told = pair.clients[0].events.iter();
+        let told = told.filter(|e| matches!(e, Event::Learned(Lesson::OneAtATime)));
+        assert_eq!(told.count(), 0, "{delay} ms");
     }
 }

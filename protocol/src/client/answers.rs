@@ -1,8 +1,9 @@
 //! What an answer tells (S7, S8; PROTOCOL §5.6, §7, §8.3).
 
-use super::Client;
 use super::exchanges::Exchange;
 use super::path::Sample;
+use super::queue::{Answered, Line};
+use super::{Client, Lesson};
 use crate::config::SMALL_BODY;
 use crate::error::CloseReason;
 use crate::id::Instance;
@@ -110,6 +111,7 @@ impl Client {
             self.echo_due |= prefix.nonce.is_some() && prefix.nonce != self.nonce;
             self.nonce = prefix.nonce;
             self.hint = prefix.backlog;
+            self.queue.on_newest(prefix.newest);
             let now = self.session.now;
             for open in self.exchanges.iter_mut().filter(|e| e.number != exchange) {
                 let held = prefix.held.contains(&open.number);
@@ -127,25 +129,55 @@ impl Client {
 
     fn learn(&mut self, entry: &Exchange, down: usize, held_for: Duration) {
         let elapsed = self.session.now.since(entry.sent_at);
+        let is_small = entry.size <= SMALL_BODY && down <= SMALL_BODY;
+        let has_waited = is_small && self.learn_line(entry, held_for);
         let sample = Sample {
             net: elapsed.saturating_sub(held_for.min(elapsed)),
             up: entry.size,
             down,
             up_full: entry.full,
             down_full: down * 4 >= entry.answer_max * 3,
-            small: entry.size <= SMALL_BODY && down <= SMALL_BODY,
+            small: is_small && !has_waited,
         };
         self.path.on_answer(&self.session.config, sample);
-        if let Some(least) = self
-            .path
-            .round_trip()
-            .filter(|_| self.session.config.learning)
-        {
+        let (config, now) = (&self.session.config, self.session.now);
+        if !config.learning {
+            return;
+        }
+        if let Some(least) = self.path.round_trip() {
             self.session.on_round_trip(least);
         }
-        if held_for >= entry.wait && !entry.probe {
-            self.path.on_held(&self.session.config, entry.wait);
+        let (config, hold) = (&self.session.config, &mut self.hold);
+        if held_for >= entry.wait && !entry.probe && hold.on_held(config, entry.wait) {
+            let wait = hold.wait(config, now);
+            self.lessons.note(Lesson::HoldWorks { wait });
         }
+    }
+
+    /// Whether a small exchange has waited for an older one on the way: how long it took says nothing then.
+    fn learn_line(&mut self, entry: &Exchange, held_for: Duration) -> bool {
+        let config = &self.session.config;
+        if !config.learning || config.requests == 1 {
+            return false;
+        }
+        let answered = Answered {
+            number: entry.number,
+            sent_at: entry.sent_at,
+            held_for,
+            overtakes: self.exchanges.iter().any(|e| e.number < entry.number),
+        };
+        let slack = self.path.round_trip().unwrap_or(config.timer_first) * 4;
+        let (line, has_waited) = self.queue.on_answer(
+            self.session.now,
+            answered,
+            slack.max(Duration::from_millis(500)),
+        );
+        match line {
+            Line::Nothing => {}
+            Line::Is => self.lessons.note(Lesson::OneAtATime),
+            Line::IsNot => self.lessons.note(Lesson::SeveralAtATime),
+        }
+        has_waited
     }
 
     /// An empty answer before its time is never by itself a reason for another exchange (A11).

@@ -3,7 +3,7 @@
 
 use super::direct::Long;
 use super::schedule::Plan;
-use super::{Client, Dial};
+use super::{Client, Dial, Lesson};
 use crate::config::SMALL_BODY;
 use crate::error::{Failure, UnknownExchange};
 use crate::id::ExchangeId;
@@ -150,6 +150,9 @@ impl Client {
             long.trips
                 .sample(u64::try_from(net.as_micros()).unwrap_or(u64::MAX));
         }
+        if !long.proven {
+            self.lessons.note(Lesson::Direct);
+        }
         (long.proven, long.heard) = (true, now);
         if long.doubted.take().is_some() {
             self.session.outbox.prompt(long.exchange);
@@ -166,6 +169,9 @@ impl Client {
             return;
         };
         let now = self.session.now;
+        if self.direct.long.as_ref().is_some_and(|long| long.proven) && !self.session.is_over() {
+            self.lessons.note(Lesson::DirectLost);
+        }
         self.direct.on_lost(now);
         if self.direct.is_only() {
             self.on_lost(number);

@@ -6,8 +6,11 @@ mod answers;
 mod direct;
 mod exchanges;
 mod fails;
+mod hold;
+mod learned;
 mod long;
 mod path;
+mod queue;
 mod rebase;
 mod schedule;
 
@@ -20,12 +23,17 @@ use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::{Instant, wire_micros};
 use crate::wire::{Chain, Message, Params, RequestPrefix, encode};
+pub use learned::{Learned, Lesson};
+
 use bytes::Bytes;
 use core::time::Duration;
 use direct::Direct;
 use exchanges::{Exchange, Exchanges};
 use fails::Fails;
+use hold::Hold;
+use learned::Lessons;
 use path::Path;
+use queue::Queue;
 
 /// The version spoken.
 const VERSION: u8 = 1;
@@ -60,6 +68,9 @@ pub struct Client {
     session: Session,
     exchanges: Exchanges,
     path: Path,
+    hold: Hold,
+    queue: Queue,
+    lessons: Lessons,
     fails: Fails,
     direct: Direct,
     /// The server has answered: requests need not carry the opening.
@@ -91,6 +102,9 @@ impl Client {
     pub fn new(config: Config, id: SessionId, now: Instant) -> Client {
         Client {
             path: Path::new(&config),
+            hold: Hold::new(&config),
+            queue: Queue::default(),
+            lessons: Lessons::default(),
             direct: Direct::new(&config),
             session: Session::new(Side::Client, config, id, now),
             exchanges: Exchanges::default(),
@@ -170,16 +184,19 @@ impl Client {
             return self.fail_long(now, exchange, why);
         };
         let (size, answer_max, probe) = (entry.size, entry.answer_max, entry.probe);
+        let (wait, sent_at) = (entry.wait, entry.sent_at);
         self.advance(now);
         if self.session.is_over() {
             return Ok(());
         }
         match why {
-            Failure::TooLarge => self.path.on_too_large(size),
-            Failure::Cut | Failure::Middlebox { .. }
-                if self.hint > 0 && size <= SMALL_BODY && !probe =>
-            {
-                self.path.on_answer_lost(&self.session.config, answer_max);
+            Failure::TooLarge => {
+                self.path.on_too_large(size);
+                let limit = self.path.body_up();
+                self.lessons.note(Lesson::RequestTooLarge { size, limit });
+            }
+            Failure::Cut | Failure::Middlebox { .. } if size <= SMALL_BODY && !probe => {
+                self.learn_from_end(wait, sent_at, answer_max);
             }
             Failure::Connect
             | Failure::Cut
@@ -191,6 +208,22 @@ impl Client {
         self.exchanges.settle(exchange.0);
         self.on_lost(exchange.0);
         Ok(())
+    }
+
+    /// A small request got no answer though it had arrived: perhaps what would have come is too large, or it was too old.
+    fn learn_from_end(&mut self, wait: Duration, sent_at: Instant, answer_max: usize) {
+        let (config, now) = (&self.session.config, self.session.now);
+        if self.hint > 0 && self.path.on_answer_lost(config, answer_max) {
+            self.lessons.note(Lesson::AnswerTooLarge {
+                size: answer_max,
+                limit: self.path.body_down(),
+            });
+        }
+        let age = now.since(sent_at);
+        if config.learning && self.hold.on_ended(now, wait, age) {
+            let wait = self.hold.wait(config, now);
+            self.lessons.note(Lesson::HoldEnds { at: age, wait });
+        }
     }
 
     /// Bytes of the request have left or bytes of the response have come: its patience begins anew. For a long exchange
@@ -281,6 +314,7 @@ impl Client {
             plan.wait + self.session.config.patience
         };
         let patience = patience + transfer;
+        self.queue.on_sent(sent_at, number);
         self.stats.exchanges += 1;
         self.exchanges.push(Exchange {
             number,
@@ -369,6 +403,12 @@ impl Client {
     /// The next piece of news; call until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if !self.session.is_over()
+            && self.session.is_connected()
+            && let Some(lesson) = self.lessons.poll()
+        {
+            return Some(Event::Learned(lesson));
+        }
         self.session.poll_event()
     }
 

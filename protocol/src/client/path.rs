@@ -75,7 +75,6 @@ pub(crate) struct Path {
     up: Direction,
     down: Direction,
     requests: u8,
-    wait: Duration,
 }
 
 /// How one exchange went.
@@ -109,7 +108,6 @@ impl Path {
             up: direction.clone(),
             down: direction,
             requests: config.requests.min(FEW),
-            wait: config.wait_first,
         }
     }
 
@@ -137,8 +135,24 @@ impl Path {
         }
     }
 
-    pub(crate) fn wait(&self) -> Duration {
-        self.wait
+    /// What boxes let through, if that is less than what might be sent.
+    pub(crate) fn limit_up(&self, config: &Config) -> Option<usize> {
+        (self.up.limit < config.body_max).then_some(self.up.limit as usize)
+    }
+
+    /// The same of answers.
+    pub(crate) fn limit_down(&self, config: &Config) -> Option<usize> {
+        (self.down.limit < config.body_max).then_some(self.down.limit as usize)
+    }
+
+    /// Bytes per second of all exchanges together, once that was measured.
+    pub(crate) fn rate_up(&self) -> Option<u64> {
+        Some(self.up.whole).filter(|rate| *rate > 0)
+    }
+
+    /// The same of answers.
+    pub(crate) fn rate_down(&self) -> Option<u64> {
+        Some(self.down.whole).filter(|rate| *rate > 0)
     }
 
     /// The re-send timer for an exchange with `bytes` of messages that were sent `again` so often before (§5.4).
@@ -226,30 +240,25 @@ impl Path {
         Duration::from_micros(self.trips.least).max(SHORTEST)
     }
 
-    /// A request was held for its whole wait, and the answer came through.
-    pub(crate) fn on_held(&mut self, config: &Config, wait: Duration) {
-        if config.learning && wait >= self.wait {
-            self.wait = config.wait;
-        }
-    }
-
     /// A box refused a body of this size (413).
     pub(crate) fn on_too_large(&mut self, size: usize) {
         self.up.on_too_large(size);
     }
 
     /// An exchange failed whose answer could have had this size, and much waited at the server: perhaps it was too
-    /// large.
-    pub(crate) fn on_answer_lost(&mut self, config: &Config, size: usize) {
+    /// large. Whether that is now believed.
+    pub(crate) fn on_answer_lost(&mut self, config: &Config, size: usize) -> bool {
         // An outage teaches nothing: something small has to come through between.
         if !config.learning || size <= BODY_MIN as usize || !self.down.passed {
-            return;
+            return false;
         }
         self.down.passed = false;
         self.down.failed = self.down.failed.saturating_add(1);
-        if self.down.failed >= FAILED {
+        let is_too_large = self.down.failed >= FAILED;
+        if is_too_large {
             self.down.on_too_large(size);
         }
+        is_too_large
     }
 }
 

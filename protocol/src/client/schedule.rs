@@ -211,7 +211,11 @@ impl Client {
 
     /// How many exchanges may be open now.
     pub(super) fn requests(&self) -> usize {
-        self.path.requests()
+        if self.queue.is_alone(self.session.now) {
+            1
+        } else {
+            self.path.requests()
+        }
     }
 
     /// How many of them may move bulk: one is for the server to speak, one for a keystroke (A4).
@@ -235,10 +239,10 @@ impl Client {
 
     /// For how long the server may hold the next exchange.
     fn wait(&self) -> Duration {
-        if self.session.config.requests == 1 {
+        if self.requests() == 1 || self.queue.is_known() {
             path::wait_alone(self.session.now, self.last_byte)
         } else {
-            self.path.wait()
+            self.hold.wait(&self.session.config, self.session.now)
         }
     }
 

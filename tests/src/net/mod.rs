@@ -160,6 +160,10 @@ impl Net {
         let patience = u64::try_from(request.patience.as_micros()).unwrap_or(u64::MAX);
         let until = now.saturating_add(patience);
         self.at(until, Happening::Patience { call });
+        if let Some(limit) = self.conditions.hold_limit {
+            let why = Failure::Middlebox { status: 504 };
+            self.at(now + limit, Happening::Fail { call, why });
+        }
         self.calls.insert(
             call,
             Call {

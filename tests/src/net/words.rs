@@ -97,6 +97,8 @@ pub struct Conditions {
     pub limit_down: Option<usize>,
     /// How many exchanges a queueing box has under way at once; others wait in silence.
     pub lanes: Option<usize>,
+    /// After so long a box answers 504 in the server's place.
+    pub hold_limit: Option<u64>,
     /// When nothing gets through.
     pub outages: Vec<Outage>,
 }
@@ -111,6 +113,7 @@ impl Default for Conditions {
             limit_up: None,
             limit_down: None,
             lanes: None,
+            hold_limit: None,
             outages: Vec::new(),
         }
     }

@@ -158,6 +158,7 @@ impl World {
             note!(self, "{side}: {event:?}");
             assert!(self.closed[side].is_none(), "C7: {event:?} after Closed");
             match event {
+                Event::Learned(_) => {}
                 Event::Connected => {}
                 Event::Incoming => {
                     let known = self.known[side].len();
