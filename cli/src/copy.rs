@@ -16,7 +16,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use posthole_runtime::receive_buffer;
-use rustix::net::RecvFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 /// The most that is taken from a stream at once, in bytes.
@@ -78,6 +79,19 @@ pub fn read_early(socket: impl AsFd, to: &mut Vec<u8>) {
     let mut early = [0; 4096];
     if let Ok((n, _)) = rustix::net::recv(socket, &mut early[..], RecvFlags::DONTWAIT) {
         to.extend_from_slice(&early[..n]);
+    }
+}
+
+/// Sends what the socket takes without waiting, and says how much that was.
+///
+/// # Errors
+/// The connection is broken.
+pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match rustix::net::send(socket, bytes, flags) {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -33,6 +33,7 @@ pub mod front;
 mod handler;
 mod lanes;
 mod random;
+mod relay;
 mod server;
 mod session;
 mod stream;

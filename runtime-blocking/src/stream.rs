@@ -1,6 +1,7 @@
 //! A stream of a session, for code written for [`std::net::TcpStream`].
 
 use crate::driver::{Locked, State};
+use crate::relay::{Pass, Relay};
 use crate::session::Keeper;
 use bytes::Bytes;
 use posthole_protocol::{ResetCode, StreamId};
@@ -114,6 +115,49 @@ impl Stream {
         let (locked, bytes) = self.receive(|state, id| state.take(id, max))?;
         locked.settle();
         Ok(bytes)
+    }
+
+    /// As [`read_bytes`](Stream::read_bytes), but what comes while this waits is given to `pass` by whichever thread
+    /// brings it, and this goes on waiting if `pass` says that it has taken all. So a stream is copied to a socket, say, and no thread
+    /// need be woken for what the socket takes at once.
+    ///
+    /// Gives what `pass` has not taken; empty at the end. `pass` is called for one piece after another, of at most `max`
+    /// bytes, from any thread, and must not wait: it says how many bytes it took. No time-out applies.
+    ///
+    /// # Errors
+    /// As reading; see [`Stream`].
+    pub fn read_through(
+        &self,
+        max: usize,
+        pass: impl FnMut(&[u8]) -> usize + Send + 'static,
+    ) -> io::Result<Bytes> {
+        let mut pass: Pass = Box::new(pass);
+        loop {
+            let mut locked = self.lock();
+            match locked.take(self.inner.id, max) {
+                Ok(Tried::Done(bytes)) => {
+                    locked.settle();
+                    let passed = if bytes.is_empty() { 0 } else { pass(&bytes) };
+                    if bytes.is_empty() || passed < bytes.len() {
+                        return Ok(bytes.slice(passed.min(bytes.len())..));
+                    }
+                }
+                Ok(Tried::Blocked) => {
+                    let relay = Relay::new(self.inner.id, max, pass);
+                    locked.readable(self.inner.id).relay = Some(relay.clone());
+                    locked.settle();
+                    let (rest, back) = relay.wait();
+                    match back {
+                        Some(back) if rest.is_empty() => pass = back,
+                        _ => return Ok(rest),
+                    }
+                }
+                Err(error) => {
+                    locked.settle();
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Writes all of `data` without copying it. A slice that pins a much larger buffer pins it until the peer has

@@ -1,5 +1,7 @@
 //! Threads that wait for news of a session.
 
+use crate::driver::Shared;
+use crate::relay::Relay;
 use posthole_runtime::Waiters;
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,13 +11,39 @@ use std::time::Instant;
 pub(crate) struct Threads {
     woken: Arc<Condvar>,
     waiting: u32,
+    /// A thread that waits elsewhere, for bytes that whoever brings them may pass on.
+    pub(crate) relay: Option<Arc<Relay>>,
+}
+
+/// Wakes those who wait for one thing.
+pub(crate) struct Wake {
+    woken: Option<Arc<Condvar>>,
+    relay: Option<Arc<Relay>>,
 }
 
 impl Waiters for Threads {
-    type Wake = Arc<Condvar>;
+    type Wake = Wake;
 
-    fn take(&mut self) -> Option<Arc<Condvar>> {
-        (self.waiting > 0).then(|| self.woken.clone())
+    fn take(&mut self) -> Option<Wake> {
+        let relay = self.relay.take();
+        let woken = (self.waiting > 0).then(|| self.woken.clone());
+        (woken.is_some() || relay.is_some()).then_some(Wake { woken, relay })
+    }
+}
+
+impl Wake {
+    /// All go on by themselves.
+    pub(crate) fn notify_all(&self) {
+        self.woken.iter().for_each(|woken| woken.notify_all());
+        self.relay.iter().for_each(|relay| relay.call_back());
+    }
+
+    /// The same, but what can be done for them is done here. Called with no lock held.
+    pub(crate) fn wake(self, shared: &Arc<Shared>) {
+        self.woken.iter().for_each(|woken| woken.notify_all());
+        if let Some(relay) = self.relay {
+            relay.run(shared);
+        }
     }
 }
 

@@ -74,9 +74,6 @@ impl Todo {
     fn perform_once(self, shared: &Arc<Shared>) -> Option<Todo> {
         let mut work = self.work;
         work.tell();
-        for waiting in work.wakes {
-            waiting.notify_all();
-        }
         for (responder, reply) in work.replies {
             responder.respond(reply);
         }
@@ -110,6 +107,9 @@ impl Todo {
             if work.over {
                 home.ended(shared);
             }
+        }
+        for waiting in work.wakes {
+            waiting.wake(shared);
         }
         if stranded.is_empty() && written.is_empty() {
             return None;

@@ -9,6 +9,7 @@ use posthole_tests::pattern::{assert_same, pattern};
 use session_support::{pair, streams};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write, copy};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -165,5 +166,62 @@ fn the_rest_of_a_sockets_methods_answer() {
         assert_eq!((&near).read(&mut []).unwrap(), 0);
         assert!(near.read_bytes(0).unwrap().is_empty());
         (&near).flush().unwrap();
+    });
+}
+
+/// Whoever brings bytes passes them on while the reader waits, and nothing is lost, doubled or out of order, however
+/// much is taken each time.
+#[test]
+fn what_comes_is_passed_on() {
+    bounded(|| {
+        let pair = pair();
+        let (near, far) = streams(&pair);
+        let all = pattern(5, 300_000);
+        let writer = thread::spawn({
+            let all = all.clone();
+            move || {
+                for piece in all.chunks(777) {
+                    (&far).write_all(piece).unwrap();
+                    if piece[0] % 16 == 0 {
+                        thread::yield_now();
+                    }
+                }
+                far.shutdown(Shutdown::Write).unwrap();
+            }
+        });
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        loop {
+            let (into, mut calls) = (taken.clone(), 0_usize);
+            let rest = near.read_through(1000, move |bytes| {
+                calls += 1;
+                // Now and then not all, as a socket that is full.
+                let n = bytes.len() / if calls.is_multiple_of(3) { 2 } else { 1 };
+                into.lock().unwrap().extend_from_slice(&bytes[..n]);
+                n
+            });
+            let rest = rest.unwrap();
+            if rest.is_empty() {
+                break;
+            }
+            taken.lock().unwrap().extend_from_slice(&rest);
+        }
+        writer.join().unwrap();
+        assert_same(&taken.lock().unwrap(), &all);
+        let end = near.read_through(10, |bytes| bytes.len()).unwrap();
+        assert!(end.is_empty());
+    });
+}
+
+/// A reader that waits while others pass on what comes learns of a reset.
+#[test]
+fn a_reset_comes_to_who_waits_for_what_is_passed_on() {
+    bounded(|| {
+        let pair = pair();
+        let (near, far) = streams(&pair);
+        let reading = thread::spawn(move || near.read_through(10, |bytes| bytes.len()));
+        (&far).write_all(b"some").unwrap();
+        far.reset(7);
+        let error = reading.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
 }

@@ -73,6 +73,16 @@ impl<R, W: Waiters> State<R, W> {
         self.streams.remove(&id);
     }
 
+    /// How many streams have handles.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether a stream has a handle.
+    pub fn has(&self, id: StreamId) -> bool {
+        self.streams.contains_key(&id)
+    }
+
     /// Who waits to read from a stream.
     pub fn readable(&mut self, id: StreamId) -> &mut W {
         &mut self.ends(id).readable

@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::copy::{Broken, Carried, PIECE, Side, at_socket, at_stream, check_end, end_well};
+use crate::copy::{
+    Broken, Carried, PIECE, Side, at_socket, at_stream, check_end, end_well, send_now,
+};
 use crate::intake::{Intake, is_wait_over};
 use crate::refusal::Refusal;
 
@@ -25,6 +27,24 @@ pub(crate) trait Far: Sync {
     /// # Errors
     /// The peer reset the stream, this side did, or the session ended.
     fn read_bytes(&self, max: usize) -> io::Result<Bytes>;
+    /// The same, but `pass` is given what comes first, by whoever brings it, and only what it does not take comes back;
+    /// empty at the end.
+    ///
+    /// # Errors
+    /// As for reading.
+    fn read_through(
+        &self,
+        max: usize,
+        mut pass: impl FnMut(&[u8]) -> usize + Send + 'static,
+    ) -> io::Result<Bytes> {
+        loop {
+            let bytes = self.read_bytes(max)?;
+            let passed = pass(&bytes);
+            if bytes.is_empty() || passed < bytes.len() {
+                return Ok(bytes.slice(passed..));
+            }
+        }
+    }
     /// Writes all of them, waiting for room.
     ///
     /// # Errors
@@ -44,8 +64,10 @@ pub(crate) trait Far: Sync {
 /// # Errors
 /// What ended the connection first, if it was not two ends of file. Both peers have been told by a reset then.
 pub(crate) fn join(socket: TcpStream, stream: &impl Far) -> Result<Carried, Broken> {
+    let socket = Arc::new(socket);
     let joint = Joint {
         socket: &socket,
+        passed: Arc::default(),
         stream,
         broken: OnceLock::new(),
         finishing: AtomicBool::new(false),
@@ -85,7 +107,9 @@ pub(crate) fn join(socket: TcpStream, stream: &impl Far) -> Result<Carried, Brok
 }
 
 struct Joint<'a, F> {
-    socket: &'a TcpStream,
+    socket: &'a Arc<TcpStream>,
+    /// Bytes of the way down that whoever brought them has written.
+    passed: Arc<AtomicU64>,
     stream: &'a F,
     /// The first failure of either way; it ends the other.
     broken: OnceLock<Broken>,
@@ -99,7 +123,7 @@ impl<F: Far> Joint<'_, F> {
         let mut carried = 0;
         loop {
             let bytes = intake
-                .read(self.socket, |wait| self.socket.set_read_timeout(wait))
+                .read(&**self.socket, |wait| self.socket.set_read_timeout(wait))
                 .map_err(at_socket)?;
             if self.broken.get().is_some() {
                 return Ok(carried);
@@ -121,14 +145,21 @@ impl<F: Far> Joint<'_, F> {
             .map_err(at_socket)?;
         let mut carried = 0;
         loop {
-            let bytes = self.stream.read_bytes(PIECE).map_err(at_stream)?;
+            let (socket, passed) = (Arc::clone(self.socket), Arc::clone(&self.passed));
+            let bytes = self.stream.read_through(PIECE, move |bytes| {
+                // What went wrong meets whoever writes the rest.
+                let sent = send_now(&socket, bytes).unwrap_or(0);
+                passed.fetch_add(sent as u64, Ordering::Relaxed);
+                sent
+            });
+            let bytes = bytes.map_err(at_stream)?;
             if self.broken.get().is_some() {
                 return Ok(carried);
             }
             if bytes.is_empty() {
                 self.finishing.store(true, Ordering::SeqCst);
                 self.socket.shutdown(Shutdown::Write).map_err(at_socket)?;
-                return Ok(carried);
+                return Ok(carried + self.passed.load(Ordering::Relaxed));
             }
             carried += bytes.len() as u64;
             self.write_all(&bytes).map_err(at_socket)?;
@@ -138,7 +169,7 @@ impl<F: Far> Joint<'_, F> {
     /// Like `Write::write_all`, but given up when the other way has failed: a peer that doesn't read would hold it
     /// for ever, and shutting the socket down to wake it would show that peer an end of file.
     fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut socket = self.socket;
+        let mut socket = &**self.socket;
         while !bytes.is_empty() {
             match socket.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -16,6 +16,14 @@ impl Far for Stream {
         Stream::read_bytes(self, max)
     }
 
+    fn read_through(
+        &self,
+        max: usize,
+        pass: impl FnMut(&[u8]) -> usize + Send + 'static,
+    ) -> io::Result<Bytes> {
+        Stream::read_through(self, max, pass)
+    }
+
     fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
         Stream::write_bytes(self, bytes)
     }

@@ -1,0 +1,114 @@
+//! Bytes that whoever brings them passes on, so that no other thread has to be woken for them.
+//!
+//! A thread that copies a stream to a socket spends most of its time waiting, and waking it costs more than a small
+//! write. So while it waits, the thread that brings bytes tries to write them itself, without waiting; only what the
+//! socket does not take is the copying thread's.
+
+use crate::driver::Shared;
+use bytes::Bytes;
+use posthole_protocol::StreamId;
+use posthole_runtime::Tried;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Passes on what it can at once, and says how much that was.
+pub(crate) type Pass = Box<dyn FnMut(&[u8]) -> usize + Send>;
+
+/// Beside other streams more than this is the copying thread's: their bytes would wait while it is written, and a wake
+/// costs little beside it. A stream that is alone makes nobody wait.
+const MOST: usize = 16 * 1024;
+
+/// One thread that waits, and what is done for it meanwhile.
+pub(crate) struct Relay {
+    id: StreamId,
+    most: usize,
+    inside: Mutex<Inside>,
+    back: Condvar,
+}
+
+struct Inside {
+    pass: Option<Pass>,
+    /// The thread is to go on by itself, with this.
+    rest: Option<Bytes>,
+}
+
+impl Relay {
+    /// For what this stream brings, at most `most` bytes at a time.
+    pub(crate) fn new(id: StreamId, most: usize, pass: Pass) -> Arc<Relay> {
+        Arc::new(Relay {
+            id,
+            most,
+            inside: Mutex::new(Inside {
+                pass: Some(pass),
+                rest: None,
+            }),
+            back: Condvar::new(),
+        })
+    }
+
+    /// Waits until there is something that only the waiting thread can do: what was not passed on, or, if that is
+    /// nothing, to look for itself.
+    pub(crate) fn wait(&self) -> (Bytes, Option<Pass>) {
+        let mut inside = self.lock();
+        loop {
+            if let Some(rest) = inside.rest.take() {
+                return (rest, inside.pass.take());
+            }
+            inside = self
+                .back
+                .wait(inside)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The waiting thread is to look for itself.
+    pub(crate) fn call_back(&self) {
+        self.hand_over(Bytes::new());
+    }
+
+    fn hand_over(&self, rest: Bytes) {
+        self.lock().rest = Some(rest);
+        self.back.notify_one();
+    }
+
+    /// Bytes have come: passes them on. Called with no lock held.
+    pub(crate) fn run(self: Arc<Self>, shared: &Arc<Shared>) {
+        loop {
+            let mut locked = shared.lock();
+            if !locked.has(self.id) {
+                drop(locked);
+                return self.call_back();
+            }
+            let bytes = match locked.take(self.id, self.most) {
+                Ok(Tried::Done(bytes)) if !bytes.is_empty() => bytes,
+                Ok(Tried::Blocked) => {
+                    locked.readable(self.id).relay = Some(self.clone());
+                    return locked.settle();
+                }
+                // How it has ended is said as often as it is asked.
+                Ok(Tried::Done(_)) | Err(_) => {
+                    locked.settle();
+                    return self.call_back();
+                }
+            };
+            let most = if locked.streams() > 1 {
+                MOST
+            } else {
+                usize::MAX
+            };
+            locked.settle();
+            let mut inside = self.lock();
+            let passed = match &mut inside.pass {
+                Some(pass) if bytes.len() <= most => pass(&bytes),
+                Some(_) | None => 0,
+            };
+            drop(inside);
+            if passed < bytes.len() {
+                return self.hand_over(bytes.slice(passed..));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
