@@ -74,12 +74,13 @@ impl Todo {
     fn perform_once(self, shared: &Arc<Shared>) -> Option<Todo> {
         let mut work = self.work;
         work.tell();
-        for (responder, reply) in work.replies {
-            responder.respond(reply);
-        }
+        // Before the replies, of which one may be the last thing said on the same connection.
         let mut written = Vec::new();
         for (wire, name, bundle) in self.writes {
             written.extend(wire.send(shared, name, bundle).then_some(name));
+        }
+        for (responder, reply) in work.replies {
+            responder.respond(reply);
         }
         let mut stranded = Vec::new();
         for job in self.jobs {

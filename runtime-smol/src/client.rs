@@ -1,6 +1,7 @@
 //! The client's beginning of a session.
 
 use crate::carrier::Target;
+use crate::carrier::direct::DirectLane;
 use crate::driver::Shared;
 use crate::lanes::Lanes;
 use crate::random;
@@ -9,7 +10,7 @@ use crate::spawn::Spawner;
 use crate::timer;
 use posthole_protocol::http::Tag;
 use posthole_protocol::{Client, SessionId};
-use posthole_runtime::{ConnectError, Options};
+use posthole_runtime::{ConnectError, DirectPlan, HEAD_START, Options};
 use std::sync::Arc;
 
 /// Begins a session with the server at `url`, such as `http://host:8080/` or `https://host/path`, on smol's global
@@ -61,9 +62,14 @@ pub async fn connect_on(
         target = target.header(name, value).map_err(ConnectError::Target)?;
     }
     tracing::debug!(?id, to = %target.describe(), "connecting");
-    let core = Client::new(options.config, id, timer::now());
-    let lanes = Lanes::new(Arc::new(target), spawner.clone());
+    let plan = DirectPlan::new(options.direct, &target.way, options.config)?;
+    let core = Client::new(plan.config, id, timer::now());
+    let direct = DirectLane::new(plan.host, plan.port);
+    let lanes = Lanes::new(Arc::new(target), spawner.clone(), direct);
     let shared = Shared::client(core, lanes);
+    if plan.port.is_some() {
+        shared.lock().knows_direct(timer::now(), HEAD_START);
+    }
     let begun = Begun(Some(Session::new(shared.clone())));
     shared.begin(spawner);
     if !options.wait_for_answer {

@@ -12,10 +12,12 @@ use crate::pending::Responder;
 use crate::spawn::Spawner;
 use crate::timer::{self, Deadline};
 use crate::wait::{Place, Wakers};
+use crate::wire::{Name, Wire};
 use crate::work::Todo;
 use bytes::Bytes;
-use posthole_protocol::{Client, ExchangeId, RequestId, Server};
+use posthole_protocol::{Client, ExchangeId, Failure, RequestId, Server};
 use posthole_runtime::{Alarm, Tried};
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -43,6 +45,8 @@ pub(crate) struct Inside {
     state: State,
     /// Who carries a client's exchanges.
     lanes: Option<Lanes>,
+    /// A server's direct connections, by the requests that began them.
+    wires: HashMap<RequestId, Arc<Wire>>,
     deadline: Deadline,
 }
 
@@ -65,6 +69,7 @@ impl Shared {
             inside: Mutex::new(Inside {
                 state,
                 lanes,
+                wires: HashMap::new(),
                 deadline,
             }),
             home,
@@ -99,6 +104,13 @@ impl Shared {
         drop(locked);
         todo.perform(self);
         done
+    }
+
+    /// As [`turn`](Shared::turn), but what the core has to say is for the caller to do.
+    pub(crate) fn polled(&self, act: impl FnOnce(&mut Inside)) -> Todo {
+        let mut locked = self.lock();
+        act(&mut locked);
+        locked.poll()
     }
 
     /// As [`turn`](Shared::turn), if that came to something: who has to wait has changed nothing.
@@ -179,11 +191,70 @@ impl Shared {
         }
     }
 
+    /// The first request came on a direct connection.
+    pub(crate) fn feed_direct(self: &Arc<Self>, request: RequestId, body: Bytes, wire: &Arc<Wire>) {
+        let (now, responder) = (timer::now(), Responder::to_wire(wire));
+        let fed = self.turn(|inside| {
+            inside.wires.insert(request, wire.clone());
+            let fed = inside.feed_request(now, request, body, responder);
+            if fed.is_err() {
+                inside.wires.remove(&request);
+            }
+            fed
+        });
+        if let Err((responder, reply)) = fed {
+            responder.respond(reply);
+        }
+    }
+
+    /// Further bundles came on it. `false`: it carries nothing more.
+    pub(crate) fn feed_more(self: &Arc<Self>, request: RequestId, body: Bytes) -> bool {
+        let now = timer::now();
+        let Err((responder, reply)) = self.turn(|inside| inside.feed_more(now, request, body))
+        else {
+            return true;
+        };
+        if let Some(responder) = responder {
+            responder.respond(reply);
+        }
+        false
+    }
+
+    /// What came of dialling; the name of the connection, if it is wanted.
+    pub(crate) fn feed_dialled(self: &Arc<Self>, wire: Option<&Arc<Wire>>) -> Option<ExchangeId> {
+        let now = timer::now();
+        self.turn(|inside| {
+            let exchange = inside.feed_dialled(now, wire.is_some());
+            if let (Some(exchange), Some(wire), Some(lanes)) = (exchange, wire, &mut inside.lanes) {
+                lanes.direct.set(exchange, wire.clone());
+            }
+            exchange
+        })
+    }
+
+    /// What the core gave last for a direct connection has been written.
+    pub(crate) fn feed_written(self: &Arc<Self>, name: Name) {
+        self.turn(|inside| inside.feed_written_on(name));
+    }
+
+    /// A client's direct connection has ended.
+    pub(crate) fn end_direct(self: &Arc<Self>, exchange: ExchangeId) {
+        let now = timer::now();
+        let wire = self.turn(|inside| {
+            inside.feed_failure(now, exchange, Failure::Cut);
+            inside.lanes.as_mut().and_then(|l| l.direct.take(exchange))
+        });
+        drop(wire);
+    }
+
     /// Whoever sent the request has gone.
     pub(crate) fn feed_hangup(self: &Arc<Self>, request: RequestId) {
         let now = timer::now();
-        let responder = self.turn(|inside| inside.feed_hangup(now, request));
-        drop(responder);
+        let gone = self.turn(|inside| {
+            let wire = inside.wires.remove(&request);
+            (inside.feed_hangup(now, request), wire)
+        });
+        drop(gone);
     }
 }
 
@@ -201,6 +272,15 @@ impl DerefMut for Inside {
 }
 
 impl Inside {
+    /// What the core gave last for a direct connection has been written.
+    pub(crate) fn feed_written_on(&mut self, name: Name) {
+        let now = timer::now();
+        match name {
+            Name::Exchange(exchange) => self.state.feed_written(now, exchange),
+            Name::Request(request) => self.state.feed_said(now, request),
+        }
+    }
+
     /// The lanes of a client.
     pub(crate) fn lanes(&mut self) -> Option<&mut Lanes> {
         self.lanes.as_mut()
@@ -256,7 +336,7 @@ impl Locked<'_> {
             None => None,
         };
         let has_ended = inside.state.closed().is_some();
-        Todo::new(work, inside.lanes.as_mut(), task, has_ended)
+        Todo::new(work, inside.lanes.as_mut(), &inside.wires, task, has_ended)
     }
 }
 

@@ -12,9 +12,10 @@ use crate::session::Session;
 use crate::spawn::Spawner;
 use crate::timer;
 use crate::wait::{Place, Wake, Wakers};
+use crate::wire::Wire;
 use bytes::Bytes;
-use posthole_protocol::{Instance, Nonce};
-use posthole_runtime::{ListenOptions, Tried, Visit};
+use posthole_protocol::{Instance, Nonce, RequestId};
+use posthole_runtime::{ListenOptions, Reply, Tried, Visit};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::fmt;
@@ -153,10 +154,50 @@ impl House {
     }
 
     fn begin(self: &Arc<Self>, body: Bytes) -> Pending {
+        match self.visit(&body) {
+            Ok((shared, request)) => {
+                let (pending, responder) = Pending::new(shared.clone(), request);
+                shared.feed_request(request, body, responder);
+                pending
+            }
+            Err(reply) => Pending::ready(reply),
+        }
+    }
+
+    /// The first bundles came on a direct connection: whose it is, and what it is called there. `None`: nobody's.
+    pub(crate) fn begin_direct(
+        self: &Arc<Self>,
+        body: Bytes,
+        wire: &Arc<Wire>,
+    ) -> Option<(Arc<Shared>, RequestId)> {
+        match self.visit(&body) {
+            Ok((shared, request)) => {
+                shared.feed_direct(request, body, wire);
+                Some((shared, request))
+            }
+            Err(reply) => {
+                wire.end(reply.body);
+                None
+            }
+        }
+    }
+
+    /// Direct connections are taken on this port, as clients are told from now on.
+    pub(crate) fn take_direct(&self, port: u16) {
+        self.lock().take_direct(port);
+    }
+
+    /// The largest body that clients are to send, in bytes.
+    pub(crate) fn body_max(&self) -> usize {
+        self.lock().body_max()
+    }
+
+    /// Finds or makes the session that a body belongs to.
+    fn visit(self: &Arc<Self>, body: &Bytes) -> Result<(Arc<Shared>, RequestId), Reply> {
         let nonce = || random::number().ok().map(Nonce);
         let mut fresh = None;
         let mut inside = self.lock();
-        let routed = inside.route(timer::now(), &body, nonce, |core, number| {
+        let routed = inside.route(timer::now(), body, nonce, |core, number| {
             let shared = Shared::server(core, Home(Arc::downgrade(self), number));
             fresh = Some(shared.clone());
             Resident {
@@ -173,7 +214,7 @@ impl House {
                 let replaced = replaced.map(|old| old.shared.clone());
                 (session.shared.clone(), replaced, request)
             }
-            Err(reply) => return Pending::ready(reply),
+            Err(reply) => return Err(reply),
         };
         drop(inside);
         if let Some(replaced) = replaced {
@@ -182,9 +223,7 @@ impl House {
         if let Some(fresh) = fresh {
             fresh.begin(&self.spawner);
         }
-        let (pending, responder) = Pending::new(shared.clone(), request);
-        shared.feed_request(request, body, responder);
-        pending
+        Ok((shared, request))
     }
 
     /// Lets no more sessions in, and closes those that wait.

@@ -4,6 +4,7 @@
 //! the first request itself, without being woken, and its warm connection is used before colder ones. Lanes are made
 //! when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
 
+use crate::carrier::direct::DirectLane;
 use crate::carrier::{Lane, Target};
 use crate::driver::Shared;
 use crate::io::Alarm;
@@ -24,6 +25,8 @@ const PROGRESS: Duration = Duration::from_millis(50);
 pub(crate) struct Lanes {
     target: Arc<Target>,
     spawner: Spawner,
+    /// Direct connections, beside them.
+    pub(crate) direct: DirectLane,
     /// The one used last is on top.
     idle: Vec<Arc<Slot>>,
     running: Vec<(ExchangeId, Arc<Slot>)>,
@@ -51,13 +54,19 @@ pub(crate) struct Job {
 }
 
 impl Lanes {
-    pub(crate) fn new(target: Arc<Target>, spawner: Spawner) -> Lanes {
+    pub(crate) fn new(target: Arc<Target>, spawner: Spawner, direct: DirectLane) -> Lanes {
         Lanes {
             target,
             spawner,
+            direct,
             idle: Vec::new(),
             running: Vec::new(),
         }
+    }
+
+    /// Where the lanes' tasks run.
+    pub(crate) fn spawner(&self) -> &Spawner {
+        &self.spawner
     }
 
     /// Finds a lane for `request`.

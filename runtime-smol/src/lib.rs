@@ -78,6 +78,7 @@ pub mod spawn;
 mod stream;
 mod timer;
 mod wait;
+mod wire;
 mod work;
 
 pub use client::{connect, connect_on};

@@ -2,6 +2,7 @@
 
 use crate::driver::Shared;
 use crate::front::Reply;
+use crate::wire::Wire;
 use posthole_protocol::RequestId;
 use std::fmt;
 use std::future::Future;
@@ -17,7 +18,13 @@ pub struct Pending {
 }
 
 /// Where the reply to one request goes. Dropped without a reply, it closes the connection.
-pub(crate) struct Responder(Arc<Desk>);
+pub(crate) struct Responder(To);
+
+enum To {
+    Desk(Arc<Desk>),
+    /// What is said last on a direct connection, which then ends.
+    Wire(Arc<Wire>),
+}
 
 /// What lies between them.
 #[derive(Default)]
@@ -47,16 +54,27 @@ impl Desk {
 }
 
 impl Responder {
+    /// To a direct connection.
+    pub(crate) fn to_wire(wire: &Arc<Wire>) -> Responder {
+        Responder(To::Wire(wire.clone()))
+    }
+
     pub(crate) fn respond(self, reply: Reply) {
-        self.0.put(Some(reply));
+        match &self.0 {
+            To::Desk(desk) => desk.put(Some(reply)),
+            To::Wire(wire) => wire.end(reply.body),
+        }
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        let is_answered = matches!(*self.0.lock(), Lying::Outcome(_));
+        let To::Desk(desk) = &self.0 else {
+            return;
+        };
+        let is_answered = matches!(*desk.lock(), Lying::Outcome(_));
         if !is_answered {
-            self.0.put(None);
+            desk.put(None);
         }
     }
 }
@@ -69,7 +87,7 @@ impl Pending {
             desk: desk.clone(),
             asked: Some((shared, request)),
         };
-        (pending, Responder(desk))
+        (pending, Responder(To::Desk(desk)))
     }
 
     /// Answered at once.

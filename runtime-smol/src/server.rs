@@ -1,6 +1,7 @@
 //! The server with an HTTP side of its own: a [`Listener`] for code written for `async_net::TcpListener`.
 
 use crate::front::OwnFront;
+use crate::front::direct::DirectFront;
 use crate::handler::{Handler, Waiting};
 use crate::session::Session;
 use crate::spawn::Spawner;
@@ -24,6 +25,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(2);
 /// the port is given back when the last of them has ended. [`close`](Listener::close) ends them all.
 pub struct Listener {
     handler: Handler,
+    limits: Limits,
     addr: SocketAddr,
     front: Arc<Running>,
 }
@@ -31,6 +33,7 @@ pub struct Listener {
 /// The front of a listener, if it still runs. It stops when neither the listener nor any session needs it.
 pub(crate) struct Running {
     front: Mutex<Option<OwnFront>>,
+    direct: Mutex<Option<DirectFront>>,
     /// Where it is stopped.
     spawner: Spawner,
 }
@@ -89,9 +92,11 @@ impl Listener {
         let addr = socket.local_addr()?;
         let path = options.path.clone();
         let limits = options.limits.clone().unwrap_or_else(Limits::for_tasks);
+        let own_limits = limits.clone();
         let handler = Handler::new_on(spawner, options)?;
         let front = Arc::new(Running {
             front: Mutex::default(),
+            direct: Mutex::default(),
             spawner: spawner.clone(),
         });
         // Before the first request can come.
@@ -100,6 +105,7 @@ impl Listener {
         *front.lock() = Some(own);
         Ok(Listener {
             handler,
+            limits: own_limits,
             addr,
             front,
         })
@@ -111,6 +117,21 @@ impl Listener {
     /// None; it is a `Result` because a socket's is.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
+    }
+
+    /// Takes direct connections on this socket, too. Clients whose sessions begin from now on are told its port, and go by
+    /// it where they can. What goes there is not encrypted. In place of a socket that was given before.
+    ///
+    /// # Errors
+    /// If the socket is of no use.
+    pub fn serve_direct(&self, socket: TcpListener) -> io::Result<()> {
+        let port = socket.local_addr()?.port();
+        let (handler, limits) = (self.handler.clone(), self.limits.clone());
+        let front = DirectFront::start(socket, handler, &self.front.spawner, limits)?;
+        self.handler.house.take_direct(port);
+        let before = self.front.lock_direct().replace(front);
+        drop(before);
+        Ok(())
     }
 
     /// Waits for the next session.
@@ -147,6 +168,8 @@ impl Listener {
         if let Some(front) = front {
             front.stop(LAST_REPLIES).await;
         }
+        let direct = self.front.lock_direct().take();
+        drop(direct);
     }
 }
 
@@ -165,6 +188,10 @@ impl Drop for Listener {
 impl Running {
     fn lock(&self) -> MutexGuard<'_, Option<OwnFront>> {
         self.front.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_direct(&self) -> MutexGuard<'_, Option<DirectFront>> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Option<OwnFront> {

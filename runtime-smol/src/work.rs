@@ -1,9 +1,14 @@
 //! Does what a core had to say, once its lock is released.
 
+use crate::carrier::direct;
 use crate::driver::{Shared, Work};
 use crate::lanes::{Job, Lanes, Slot};
+use crate::spawn::Spawner;
 use crate::wait::Wake;
-use posthole_protocol::ExchangeId;
+use crate::wire::{Name, Wire};
+use posthole_protocol::wire::Chain;
+use posthole_protocol::{ExchangeId, RequestId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -16,6 +21,11 @@ pub(crate) struct Todo {
     cancelled: Vec<(Arc<Slot>, ExchangeId)>,
     /// Idle lanes that are needed no longer.
     ended: Vec<Arc<Slot>>,
+    writes: Vec<(Arc<Wire>, Name, Chain)>,
+    /// Direct connections that are wanted no longer.
+    closed: Vec<Arc<Wire>>,
+    /// Where to make one, and where its task runs.
+    dial: Option<(Option<(String, u16)>, Spawner)>,
 }
 
 impl Todo {
@@ -23,12 +33,25 @@ impl Todo {
     pub(crate) fn new(
         mut work: Work,
         lanes: Option<&mut Lanes>,
+        wires: &HashMap<RequestId, Arc<Wire>>,
         task: Option<Waker>,
         has_ended: bool,
     ) -> Todo {
+        let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);
+        writes.extend(work.said.drain(..).filter_map(|(request, bundle)| {
+            let wire = wires.get(&request)?;
+            Some((wire.clone(), Name::Request(request), bundle))
+        }));
         let (mut jobs, mut cancelled, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(lanes) = lanes {
             jobs.extend(work.requests.drain(..).map(|request| lanes.assign(request)));
+            writes.extend(work.writes.drain(..).filter_map(|request| {
+                let wire = lanes.direct.wire(request.exchange)?;
+                Some((wire, Name::Exchange(request.exchange), request.body))
+            }));
+            closed.extend(work.cancelled.iter().filter_map(|e| lanes.direct.take(*e)));
+            let address = work.dial.take().map(|dial| lanes.direct.address(dial));
+            dial = address.map(|address| (address, lanes.spawner().clone()));
             let mut carrier = |exchange| lanes.cancel(exchange).map(|slot| (slot, exchange));
             cancelled.extend(work.cancelled.drain(..).filter_map(&mut carrier));
             if has_ended {
@@ -41,13 +64,34 @@ impl Todo {
             jobs,
             cancelled,
             ended,
+            writes,
+            closed,
+            dial,
         }
     }
 
-    pub(crate) fn perform(self, shared: &Arc<Shared>) {
+    pub(crate) fn perform(mut self, shared: &Arc<Shared>) {
+        loop {
+            let written = self.perform_once(shared);
+            if written.is_empty() {
+                return;
+            }
+            self = shared.polled(|inside| {
+                written.into_iter().for_each(|n| inside.feed_written_on(n));
+            });
+        }
+    }
+
+    /// Gives the direct connections that have taken all of a bundle: the core may have more for them.
+    fn perform_once(self, shared: &Arc<Shared>) -> Vec<Name> {
         let mut work = self.work;
         work.tell();
         work.wakes.into_iter().for_each(Wake::wake);
+        // Before the replies, of which one may be the last thing said on the same connection.
+        let mut written = Vec::new();
+        for (wire, name, bundle) in self.writes {
+            written.extend(wire.send(shared, name, bundle).then_some(name));
+        }
         for (responder, reply) in work.replies {
             responder.respond(reply);
         }
@@ -59,6 +103,12 @@ impl Todo {
         }
         for slot in self.ended {
             slot.end();
+        }
+        for wire in self.closed {
+            wire.close();
+        }
+        if let Some((address, spawner)) = self.dial {
+            direct::dial(shared, &spawner, address);
         }
         if let Some(task) = self.task {
             task.wake();
@@ -74,5 +124,6 @@ impl Todo {
                 home.ended(shared);
             }
         }
+        written
     }
 }

@@ -65,6 +65,7 @@ mod reply;
 mod stats;
 #[cfg(test)]
 mod testing;
+mod unsent;
 mod wait;
 mod work;
 
@@ -82,5 +83,6 @@ pub use path::News;
 pub use quiet::Quiet;
 pub use reply::Reply;
 pub use stats::Stats;
+pub use unsent::Unsent;
 pub use wait::Waiters;
 pub use work::{Alarm, Work};

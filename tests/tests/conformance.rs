@@ -20,6 +20,17 @@ mod fickle_fickle {
     posthole_tests::conformance!(sockets Loopback<Smol<Fickle>, Smol<Fickle>>);
 }
 
+/// Where the server takes direct connections, the same holds.
+mod direct_blocking_smol {
+    use crate::runtimes::{Blocking, Direct, Loopback, Smol};
+    posthole_tests::conformance!(sockets Loopback<Direct<Blocking>, Direct<Smol>>);
+}
+
+mod direct_smol_blocking {
+    use crate::runtimes::{Blocking, Direct, Loopback, Smol};
+    posthole_tests::conformance!(sockets Loopback<Direct<Smol>, Direct<Blocking>>);
+}
+
 mod memory {
     posthole_tests::conformance!(memory posthole_tests::conformance::memory::Memory);
 }

@@ -39,8 +39,9 @@ impl Server {
         let failed = |e: io::Error| options.not_listening(&e);
         let listener = smol::block_on(Listener::bind(&*options.listen, options.listener()));
         let listener = Arc::new(listener.map_err(failed)?);
-        // TODO: direct connections.
-        drop(direct);
+        if let Some(direct) = direct {
+            listener.serve_direct(direct).map_err(failed)?;
+        }
         let addr = listener.local_addr().map_err(failed)?;
         let live = Live::new(options.connections);
         let shared = Arc::new(Shared { options, live });

@@ -13,6 +13,7 @@
 
 mod attempt;
 mod dial;
+pub(crate) mod direct;
 mod lane;
 mod socket;
 mod target;

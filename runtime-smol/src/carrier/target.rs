@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A server and the way there. Made once, shared by its lanes.
 pub struct Target {
-    pub(super) way: Way,
+    pub(crate) way: Way,
     /// Shared, so that the authorities are read once and sessions are resumed by any lane.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,

@@ -22,6 +22,7 @@
 
 mod answer;
 mod conn;
+pub(crate) mod direct;
 mod mount;
 mod own;
 mod request_body;

@@ -344,7 +344,7 @@ impl Open {
 }
 
 /// Whether `error` says that the process, or the system, has no descriptor left.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;

@@ -1,12 +1,13 @@
 //! The runtime on threads, which speaks in blocking terms already.
 
+use crate::runtimes::direct::TakesDirect;
 use bytes::Bytes;
 use posthole_blocking::carrier::ProxyChoice;
 use posthole_blocking::{ListenOptions, Options, Stats};
 use posthole_protocol::{CloseReason, Config};
 use posthole_tests::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// The runtime on threads.
@@ -31,6 +32,12 @@ impl Runtime for Blocking {
     fn bind(addr: SocketAddr, config: Config) -> io::Result<Door> {
         let options = ListenOptions::new().config(config);
         posthole_blocking::Listener::bind(addr, options).map(Door)
+    }
+}
+
+impl TakesDirect for Blocking {
+    fn take_direct(door: &Door, socket: TcpListener) -> io::Result<()> {
+        door.0.serve_direct(socket)
     }
 }
 

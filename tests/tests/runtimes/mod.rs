@@ -2,10 +2,12 @@
 #![allow(dead_code, unused_macros, unused_imports)] // Each test file uses its part.
 
 pub(crate) mod blocking;
+pub(crate) mod direct;
 pub(crate) mod loopback;
 pub(crate) mod smol;
 
 pub(crate) use blocking::Blocking;
+pub(crate) use direct::Direct;
 pub(crate) use loopback::Loopback;
 pub(crate) use smol::{Fickle, Smol};
 

@@ -1,5 +1,6 @@
 //! The runtime of tasks: each call is a future that the calling thread drives.
 
+use crate::runtimes::direct::TakesDirect;
 use bytes::Bytes;
 use posthole_protocol::{CloseReason, Config};
 use posthole_smol::carrier::ProxyChoice;
@@ -12,7 +13,7 @@ use smol::{Executor, Timer};
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Once;
 use std::thread;
 use std::time::Duration;
@@ -94,6 +95,12 @@ impl<D: Drive> Runtime for Smol<D> {
             posthole_smol::Listener::bind_on(&spawner, addr, options)
         };
         Ok(Door(D::drive(bind)?, PhantomData))
+    }
+}
+
+impl<D: Drive> TakesDirect for Smol<D> {
+    fn take_direct(door: &Door<D>, socket: TcpListener) -> io::Result<()> {
+        door.0.serve_direct(socket)
     }
 }
 

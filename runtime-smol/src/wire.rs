@@ -1,0 +1,319 @@
+//! A direct connection: one bundle after another, written by whoever has it, read by a task of its own.
+//!
+//! Whoever takes a bundle from the core sends what the socket takes at once. The rest is the task's, which is woken for
+//! it; what the core says next leaves from there, so under load it is that task that writes.
+
+use crate::driver::Shared;
+use crate::io::Alarm;
+use bytes::Bytes;
+use posthole_protocol::wire::Chain;
+use posthole_protocol::{ExchangeId, RequestId};
+use posthole_runtime::{Frames, Unsent};
+use smol::Async;
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// Pieces handed to one call; a longer chain takes several.
+const PIECES: usize = 64;
+
+/// So many reads in a row, then others have their turn.
+const READS: u32 = 16;
+
+/// What a direct connection is called, at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Exchange(ExchangeId),
+    Request(RequestId),
+}
+
+/// A direct connection.
+pub(crate) struct Wire {
+    stream: Async<TcpStream>,
+    writing: Mutex<Writing>,
+}
+
+#[derive(Default)]
+struct Writing {
+    rest: Option<Rest>,
+    last: Option<Unsent>,
+    is_over: bool,
+    /// The connection's task, while it waits.
+    task: Option<Waker>,
+}
+
+/// What the socket did not take at once, and whom to tell when it has.
+struct Rest {
+    unsent: Unsent,
+    shared: Arc<Shared>,
+    name: Name,
+}
+
+/// What comes of reading.
+pub(crate) enum Read {
+    /// Whole bundles.
+    Bundles(Bytes),
+    /// Part of one.
+    Part,
+    /// The moment that was asked for has come.
+    Late,
+}
+
+/// What is to be done after that.
+pub(crate) enum Then {
+    /// Read on; at this moment at the latest, say so.
+    GoOn(Option<Instant>),
+    /// The connection carries nothing more.
+    End,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: Async<TcpStream>) -> Arc<Wire> {
+        // Every write is a whole bundle: nothing is gained by waiting for more.
+        let _ = stream.get_ref().set_nodelay(true);
+        Arc::new(Wire {
+            stream,
+            writing: Mutex::default(),
+        })
+    }
+
+    /// Sends a bundle. `true`: all of it has been written. Otherwise the core hears of that later, or, by the task that
+    /// reads, of the connection's end.
+    pub(crate) fn send(&self, shared: &Arc<Shared>, name: Name, bundle: Chain) -> bool {
+        let mut unsent = Unsent::new(bundle);
+        match self.send_now(&mut unsent) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(_) => {
+                self.close();
+                return false;
+            }
+        }
+        self.tell(|writing| {
+            writing.rest = Some(Rest {
+                unsent,
+                shared: shared.clone(),
+                name,
+            });
+        });
+        false
+    }
+
+    /// Says the last thing, and closes.
+    pub(crate) fn end(&self, last: Chain) {
+        let unsent = Unsent::new(last);
+        self.tell(|writing| writing.last = Some(unsent));
+    }
+
+    /// Closes at once.
+    pub(crate) fn close(&self) {
+        // An error says that it is closed already.
+        let _ = self.stream.get_ref().shutdown(Shutdown::Both);
+        let mut rest = None;
+        self.tell(|writing| {
+            writing.is_over = true;
+            rest = writing.rest.take();
+        });
+        drop(rest);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Writing)) {
+        let mut writing = self.lock();
+        change(&mut writing);
+        let task = writing.task.take();
+        drop(writing);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Writes what the socket takes without waiting; true if that is all.
+    fn send_now(&self, unsent: &mut Unsent) -> io::Result<bool> {
+        loop {
+            let mut room = [IoSlice::new(&[]); PIECES];
+            let count = unsent.slices(&mut room);
+            let slices = room.get(..count).unwrap_or_default();
+            match self.stream.get_ref().write_vectored(slices) {
+                Ok(0) if count > 0 => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    if unsent.advance(sent) {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads, and writes what others could not, until the connection ends or what comes is refused.
+    pub(crate) async fn run(
+        &self,
+        most: usize,
+        late: Option<Instant>,
+        mut on: impl FnMut(Read) -> Then,
+    ) {
+        let mut reading = Reading {
+            frames: Frames::new(most),
+            is_drained: false,
+            alarm: late.map_or_else(Alarm::never, Alarm::at),
+        };
+        poll_fn(|cx| self.poll(cx, &mut reading, &mut on)).await;
+        self.close();
+    }
+
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        reading: &mut Reading,
+        on: &mut impl FnMut(Read) -> Then,
+    ) -> Poll<()> {
+        for _ in 0..READS {
+            let mut writing = self.lock();
+            if writing.is_over {
+                return Poll::Ready(());
+            }
+            let (rest, last) = (writing.rest.take(), writing.last.take());
+            let old = writing.task.replace(cx.waker().clone());
+            drop(writing);
+            drop(old);
+            if self.poll_write(cx, rest, last).is_ready() {
+                return Poll::Ready(());
+            }
+            let goes_on = match reading.poll(&self.stream, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => match reading.frames.take() {
+                    Ok(Some(bundles)) => on(Read::Bundles(bundles)),
+                    Ok(None) => on(Read::Part),
+                    Err(_) => return Poll::Ready(()),
+                },
+                Poll::Pending if Pin::new(&mut reading.alarm).poll(cx).is_ready() => on(Read::Late),
+                // What was written meanwhile may have given this something to do.
+                Poll::Pending if self.has_work() => continue,
+                Poll::Pending => return Poll::Pending,
+            };
+            match goes_on {
+                Then::End if self.lock().last.is_none() => return Poll::Ready(()),
+                Then::End => {}
+                Then::GoOn(late) => reading.until(late),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether something that could not be sent at once has come while the task was at work, or all is over.
+    fn has_work(&self) -> bool {
+        let writing = self.lock();
+        writing.task.is_none() && (writing.rest.is_some() || writing.last.is_some())
+            || writing.is_over
+    }
+
+    /// Writes what is left. `Ready`: the connection is over.
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        rest: Option<Rest>,
+        last: Option<Unsent>,
+    ) -> Poll<()> {
+        if let Some(mut rest) = rest {
+            match self.send_now(&mut rest.unsent) {
+                Ok(true) => rest.shared.feed_written(rest.name),
+                Ok(false) => {
+                    let mut writing = self.lock();
+                    (writing.rest, writing.last) = (Some(rest), last);
+                    drop(writing);
+                    // Ready: it has become so just now, and is tried again.
+                    if self.stream.poll_writable(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        let Some(mut last) = last else {
+            return Poll::Pending;
+        };
+        match self.send_now(&mut last) {
+            Ok(true) => {
+                let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+                Poll::Ready(())
+            }
+            Ok(false) => {
+                self.lock().last = Some(last);
+                if self.stream.poll_writable(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+            Err(_) => Poll::Ready(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the task knows of what comes.
+struct Reading {
+    frames: Frames,
+    /// The last read gave less than there was room for: another would most likely give nothing.
+    is_drained: bool,
+    alarm: Alarm,
+}
+
+impl Reading {
+    fn until(&mut self, late: Option<Instant>) {
+        match late {
+            Some(late) => self.alarm.move_to(late),
+            None => self.alarm = Alarm::never(),
+        }
+    }
+
+    fn poll(&mut self, stream: &Async<TcpStream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            if self.is_drained {
+                match stream.poll_readable(cx) {
+                    Poll::Ready(Ok(())) => self.is_drained = false,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let room = self.frames.room();
+            let spare = room.capacity() - room.len();
+            match receive(stream.get_ref(), room) {
+                Ok(amount) => {
+                    self.is_drained = amount < spare;
+                    return Poll::Ready(Ok(amount));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_drained = true,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// Appends what is there, up to the capacity.
+#[cfg(unix)]
+fn receive(stream: &TcpStream, into: &mut Vec<u8>) -> io::Result<usize> {
+    use rustix::net::{RecvFlags, recv};
+    let spare = rustix::buffer::spare_capacity(into);
+    Ok(recv(stream, spare, RecvFlags::empty())?.0)
+}
+
+#[cfg(not(unix))]
+fn receive(mut stream: &TcpStream, into: &mut Vec<u8>) -> io::Result<usize> {
+    let len = into.len();
+    into.resize(into.capacity(), 0);
+    let result = io::Read::read(&mut stream, &mut into[len..]);
+    into.truncate(len + result.as_ref().copied().unwrap_or(0));
+    result
+}
