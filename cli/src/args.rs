@@ -14,6 +14,7 @@ use crate::address::HostPort;
 use crate::allow::Pattern;
 use crate::bench::{Load, Part, System};
 use crate::forward::Forward;
+use crate::reverse::Reverse;
 use crate::runtime::Runtime;
 use crate::units::{parse_duration, parse_percent, parse_size};
 
@@ -107,6 +108,12 @@ pub struct Serve {
     #[arg(long, value_name = "HOST:PORT")]
     pub allow: Vec<Pattern>,
 
+    /// Where clients may have this server listen for them (connect -R); may be repeated
+    ///
+    /// An address as the client asks for it (127.0.0.1 unless it says otherwise) and a port, or `*` for any.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub allow_reverse: Vec<Pattern>,
+
     /// How long to try to connect to a destination
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
@@ -153,6 +160,7 @@ Examples:
   posthole connect http://server:8080/ -L 2222:127.0.0.1:22 -L 5432:db.example.org:5432
   posthole connect https://example.org/tunnel --proxy http://user:password@proxy:3128 -L '[::1]:8000:[::1]:80'
   posthole connect http://server:8080/ -D 1080
+  posthole connect http://server:8080/ -R 8000:127.0.0.1:80
   posthole connect http://server:8080/ --tcp server:8081 -L 2222:127.0.0.1:22
   ssh -o ProxyCommand='posthole connect http://server:8080/ --stdio %h:%p' somewhere
 
@@ -188,8 +196,20 @@ pub struct Connect {
     )]
     pub dynamic: Vec<Forward>,
 
+    /// A port at the server and where it leads, as seen from here; may be repeated
+    ///
+    /// Allowed by serve --allow-reverse. BIND is the server's address to listen on, by default 127.0.0.1; PORT 0 takes any
+    /// free one. Who asks last for a port has it, so a client that was started anew need not wait for its old one.
+    #[arg(
+        short = 'R',
+        long = "reverse",
+        value_name = "[BIND:]PORT:HOST:HOSTPORT",
+        group = "what"
+    )]
+    pub reverse: Vec<Reverse>,
+
     /// Join standard input and output to one connection there, instead of forwarding ports
-    #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = ["forward", "dynamic"])]
+    #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = ["forward", "dynamic", "reverse"])]
     pub stdio: Option<HostPort>,
 
     /// The HTTP proxy to go through, or `none`
@@ -419,6 +439,8 @@ mod tests {
             "posthole serve --allow *.example.org:22 --allow [::1]:5432 --grace 1s --path /x -v",
             "posthole connect http://s/ -L 2222:h:22 -L [::1]:1:[::1]:2 --proxy none -q",
             "posthole connect http://s/ -D 1080 -D [::1]:0 -L 2222:h:22",
+            "posthole connect http://s/ -R 8000:h:80 -R [::1]:0:h:80 --tcp h:81 --carrier tcp",
+            "posthole serve --allow-reverse 127.0.0.1:* --tcp 127.0.0.1:0",
             "posthole connect http://s/ --stdio h:22 --proxy http://p:3128 --proxy-connect --ca /x.pem -vv",
             "posthole demo",
             "posthole demo --size 1MiB --faults 20 --seed 3",
@@ -440,6 +462,7 @@ mod tests {
             "posthole connect http://s/ -L 1:h:22 --stdio h:22",
             "posthole connect http://s/ -D 1080 --stdio h:22",
             "posthole connect http://s/ -D h:22:1",
+            "posthole connect http://s/ -R 22",
             "posthole demo --faults 101",
             "posthole demo -v -q",
             "posthole bench --rounds 0",

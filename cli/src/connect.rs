@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::forward::{Forward, Leads};
 use crate::preamble;
 use crate::refusal::{Refusal, refusal_in};
+use crate::reverse::{Reverse, Wanted};
 use crate::runtime::Runtime;
 use crate::serve::stop;
 use crate::socks::SocksError;
@@ -52,19 +53,23 @@ impl Client {
         url: &str,
         options: Options,
         forwards: &[Forward],
+        reverse: &[Reverse],
         stop: Stop,
     ) -> Result<Client, Error> {
         let ports: Result<Vec<_>, Error> = forwards.iter().map(listen).collect();
         let ports = ports?;
+        let wanted = reverse.iter().cloned().map(Wanted::new).collect();
         let ready = ports
             .iter()
             .map(|(_, port)| (port.addr, port.leads.clone()))
             .collect();
         let on = match runtime {
-            Runtime::Blocking => {
-                On::Threads(threads::connect::Client::start(url, options, ports, stop)?)
-            }
-            Runtime::Smol => On::Tasks(tasks::connect::Client::start(url, options, ports, stop)?),
+            Runtime::Blocking => On::Threads(threads::connect::Client::start(
+                url, options, ports, wanted, stop,
+            )?),
+            Runtime::Smol => On::Tasks(tasks::connect::Client::start(
+                url, options, ports, wanted, stop,
+            )?),
         };
         Ok(Client { on, ready })
     }

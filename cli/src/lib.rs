@@ -36,6 +36,7 @@ pub mod parent;
 pub mod preamble;
 pub mod random;
 pub mod refusal;
+pub mod reverse;
 pub mod runtime;
 pub mod serve;
 pub mod socks;

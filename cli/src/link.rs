@@ -100,8 +100,8 @@ impl Failure {
 /// What to say when there is no session.
 pub(crate) fn cannot_connect(url: &str, error: ConnectError) -> Failure {
     let line = Error::failed(format!("can't reach {url}: {error}"));
-    if let ConnectError::Target(what) = error {
-        return Failure::Lasting(Error::usage(what.to_string()));
+    if matches!(error, ConnectError::Target(_) | ConnectError::Direct(_)) {
+        return Failure::Lasting(Error::usage(error.to_string()));
     }
     Failure::Passing(line)
 }

@@ -71,6 +71,7 @@ fn serve(args: Serve) -> Result<(), Error> {
             tcp: args.tcp,
             path: args.path,
             allow: args.allow.into_iter().collect(),
+            allow_reverse: args.allow_reverse.into_iter().collect(),
             connect_timeout: args.connect_timeout,
             sessions: args.max_sessions,
             connections: args.max_connections,
@@ -106,6 +107,7 @@ fn connect(args: &Connect) -> Result<(), Error> {
         &args.url,
         args.options(),
         &args.forwards(),
+        &args.reverse,
         stop.clone(),
     )?;
     for (addr, leads) in client.forwards() {

@@ -1,9 +1,10 @@
-//! What the client says first on every stream: where the server is to connect it to.
+//! What is said first on every stream: where the other side is to connect it to; or, by a client, where the server is to
+//! listen for it (`reverse`).
 //!
 //! | at | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 1 | version: `01` |
-//! | 1 | 2 | port, big-endian, not 0 |
+//! | 0 | 1 | `01`: connect; `02`: listen, the answer to which is the port, 2 bytes, big-endian |
+//! | 1 | 2 | port, big-endian; not 0, but to listen on any that is free |
 //! | 3 | 1 | length `n` of what follows, 1 to 255 |
 //! | 4 | n | host in ASCII: a name, an IPv4 address, or an IPv6 address in brackets |
 //!
@@ -16,17 +17,37 @@ use std::io;
 
 use crate::address::HostPort;
 
-/// The version written, and the only one understood.
+/// Connect there.
 const VERSION: u8 = 1;
+/// Listen there.
+const LISTEN: u8 = 2;
 /// Bytes before the host.
 const HEAD: usize = 4;
 
 /// The bytes to write before anything else.
 pub fn encode(destination: &HostPort) -> Vec<u8> {
+    encode_as(VERSION, destination)
+}
+
+/// The bytes to write before anything else, for the server to listen there.
+pub fn encode_listen(place: &HostPort) -> Vec<u8> {
+    encode_as(LISTEN, place)
+}
+
+/// What a stream is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To be connected there.
+    Connect(HostPort),
+    /// To have the server listen there.
+    Listen(HostPort),
+}
+
+fn encode_as(version: u8, destination: &HostPort) -> Vec<u8> {
     let host = destination.host.to_string();
     let length = u8::try_from(host.len()).expect("a name has at most 253 bytes, an address fewer");
     let [high, low] = destination.port.to_be_bytes();
-    [&[VERSION, high, low, length], host.as_bytes()].concat()
+    [&[version, high, low, length], host.as_bytes()].concat()
 }
 
 /// A preamble on its way: at most 259 bytes, and not a byte of what follows.
@@ -48,8 +69,8 @@ impl Incoming {
     pub fn missing(&self) -> Result<Option<usize>, PreambleError> {
         let whole = match self.bytes[..] {
             [] => 1,
-            [VERSION, _, _, length, ..] => HEAD + usize::from(length),
-            [VERSION, ..] => HEAD,
+            [VERSION | LISTEN, _, _, length, ..] => HEAD + usize::from(length),
+            [VERSION | LISTEN, ..] => HEAD,
             [version, ..] => return Err(PreambleError::Version(version)),
         };
         let missing = whole.saturating_sub(self.bytes.len());
@@ -73,16 +94,29 @@ impl Incoming {
     /// # Errors
     /// That is no destination.
     pub fn destination(self) -> Result<HostPort, PreambleError> {
-        let [_, high, low, _, host @ ..] = &self.bytes[..] else {
+        match self.asked()? {
+            Asked::Connect(destination) => Ok(destination),
+            Asked::Listen(_) => Err(PreambleError::Destination),
+        }
+    }
+
+    /// What it says, once it is whole.
+    ///
+    /// # Errors
+    /// That is no place.
+    pub fn asked(self) -> Result<Asked, PreambleError> {
+        let [version, high, low, _, host @ ..] = &self.bytes[..] else {
             return Err(PreambleError::Destination);
         };
         let host = std::str::from_utf8(host).map_err(|_| PreambleError::Destination)?;
-        match u16::from_be_bytes([*high, *low]) {
-            0 => Err(PreambleError::Destination),
-            port => Ok(HostPort {
-                host: host.parse().map_err(|_| PreambleError::Destination)?,
-                port,
-            }),
+        let place = HostPort {
+            host: host.parse().map_err(|_| PreambleError::Destination)?,
+            port: u16::from_be_bytes([*high, *low]),
+        };
+        match (*version, place.port) {
+            (LISTEN, _) => Ok(Asked::Listen(place)),
+            (_, 0) => Err(PreambleError::Destination),
+            _ => Ok(Asked::Connect(place)),
         }
     }
 }

@@ -26,11 +26,15 @@ pub enum Refusal {
     Busy,
     /// It failed in some other way; the server's log says how.
     Failed,
+    /// Another client has taken over the port that the server listened on.
+    TakenOver,
+    /// Another program has the port that the server was to listen on.
+    PortTaken,
 }
 
 impl Refusal {
     /// Every one of them.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 11] = [
         Refusal::Reset,
         Refusal::Preamble,
         Refusal::NotAllowed,
@@ -40,6 +44,8 @@ impl Refusal {
         Refusal::TimedOut,
         Refusal::Busy,
         Refusal::Failed,
+        Refusal::TakenOver,
+        Refusal::PortTaken,
     ];
 
     /// The code on the wire. 0 is left to streams that are dropped without a word.
@@ -54,6 +60,8 @@ impl Refusal {
             Refusal::TimedOut => 7,
             Refusal::Busy => 8,
             Refusal::Failed => 9,
+            Refusal::TakenOver => 10,
+            Refusal::PortTaken => 11,
         }
     }
 
@@ -102,6 +110,10 @@ impl fmt::Display for Refusal {
             Refusal::TimedOut => "timed out",
             Refusal::Busy => "the server takes no more connections now",
             Refusal::Failed => "failed (the server's log says how)",
+            Refusal::TakenOver => {
+                "another client has taken this port over; it is not asked for again"
+            }
+            Refusal::PortTaken => "another program has this port at the server",
         })
     }
 }

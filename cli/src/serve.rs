@@ -16,7 +16,7 @@ use crate::copy::{self, Broken, Carried};
 use crate::dial::NotDialled;
 use crate::error::Error;
 use crate::live::Live;
-use crate::preamble::PreambleError;
+use crate::preamble::{Asked, PreambleError};
 use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::{tasks, threads};
@@ -37,6 +37,8 @@ pub struct ServeOptions {
     pub path: String,
     /// What may be connected to.
     pub allow: AllowList,
+    /// Where clients may have it listen for them.
+    pub allow_reverse: AllowList,
     /// How long connecting to a destination may take.
     pub connect_timeout: Duration,
     /// Sessions at once. Who comes later is told to try again.
@@ -101,10 +103,11 @@ impl Server {
     /// # Errors
     /// Nothing is allowed; or the address can't be listened on.
     pub fn start(runtime: Runtime, options: ServeOptions) -> Result<Server, Error> {
-        if options.allow.is_empty() {
+        if options.allow.is_empty() && options.allow_reverse.is_empty() {
             return Err(Error::usage(
                 "nothing is allowed, so there is nothing to serve: whoever reaches this server may connect to what \
-                 --allow HOST:PORT names and to nothing else (for example --allow 127.0.0.1:22)",
+                 --allow HOST:PORT names and to nothing else (for example --allow 127.0.0.1:22; --allow-reverse is for \
+                 connect -R)",
             ));
         }
         let (socket, direct) = options.listen_direct()?.unzip();
@@ -177,20 +180,23 @@ impl Visit {
         why
     }
 
-    /// Where a stream wants to go, if it said so and may.
+    /// What a stream is for, if it said so.
     ///
     /// # Errors
     /// What to reset it with.
-    pub(crate) fn asked(
-        self,
-        preamble: Result<HostPort, PreambleError>,
-        allow: &AllowList,
-    ) -> Result<HostPort, Refusal> {
-        let number = self.number;
-        let destination = preamble.map_err(|e| {
-            warn!("session {number}: a stream refused: {e}");
+    pub(crate) fn asked(self, preamble: Result<Asked, PreambleError>) -> Result<Asked, Refusal> {
+        preamble.map_err(|e| {
+            warn!("session {}: a stream refused: {e}", self.number);
             Refusal::Preamble
-        })?;
+        })
+    }
+
+    /// Where a stream wants to go, if it may.
+    ///
+    /// # Errors
+    /// What to reset it with.
+    pub(crate) fn may(self, destination: HostPort, allow: &AllowList) -> Result<HostPort, Refusal> {
+        let number = self.number;
         if allow.admits(&destination) {
             Ok(destination)
         } else {

@@ -5,5 +5,6 @@ pub(crate) mod copy;
 mod dial;
 mod far;
 mod link;
+mod reverse;
 pub(crate) mod serve;
 pub(crate) mod stdio;

@@ -10,12 +10,14 @@ use smol::{Async, Timer, future};
 
 use super::copy::join;
 use super::link::Link;
+use super::reverse;
 use crate::address::HostPort;
 use crate::connect::{CONNECTIONS, NO_DESCRIPTOR, NO_SESSION, Port};
 use crate::copy::{end_well, prepare};
 use crate::error::Error;
 use crate::forward::Leads;
 use crate::live::{Live, Place};
+use crate::reverse::Wanted;
 use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
 
@@ -31,6 +33,7 @@ impl Client {
         url: &str,
         options: Options,
         ports: Vec<(TcpListener, Port)>,
+        wanted: Vec<Wanted>,
         stop: Stop,
     ) -> Result<Client, Error> {
         let link = Link::start(url, options, stop);
@@ -45,6 +48,7 @@ impl Client {
             });
             smol::spawn(accept(listener, shared)).detach();
         }
+        reverse::start(wanted, &link, &live);
         Ok(Client { link, live })
     }
 

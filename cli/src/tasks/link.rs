@@ -62,6 +62,11 @@ impl Link {
         self.slot.get().filter(|s| s.closed().is_none())
     }
 
+    /// Whether no further session is opened.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.is_over()
+    }
+
     /// Opens no further session, and ends the one that is there in order, within this time.
     pub(super) async fn close(&self, grace: Duration) {
         self.stop.now(Ok(()));

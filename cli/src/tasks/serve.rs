@@ -10,11 +10,12 @@ use smol::{Timer, future};
 
 use super::copy::join;
 use super::dial::dial;
-use crate::address::HostPort;
+use super::reverse;
 use crate::error::Error;
 use crate::live::{Live, Place};
-use crate::preamble::{Incoming, PreambleError};
+use crate::preamble::{Asked, Incoming, PreambleError};
 use crate::refusal::Refusal;
+use crate::reverse::Ports;
 use crate::serve::{PREAMBLE, ServeOptions, Visit};
 
 /// A running server.
@@ -29,6 +30,7 @@ pub(crate) struct Server {
 struct Shared {
     options: ServeOptions,
     live: Arc<Live>,
+    ports: reverse::ServerPorts,
 }
 
 impl Server {
@@ -44,7 +46,12 @@ impl Server {
         }
         let addr = listener.local_addr().map_err(failed)?;
         let live = Live::new(options.connections);
-        let shared = Arc::new(Shared { options, live });
+        let ports = Ports::new(options.allow_reverse.clone());
+        let shared = Arc::new(Shared {
+            options,
+            live,
+            ports,
+        });
         smol::spawn(accept(Arc::clone(&listener), Arc::clone(&shared))).detach();
         Ok(Server {
             listener,
@@ -81,7 +88,14 @@ async fn watch(session: Session, visit: Visit, shared: Arc<Shared>) {
     while let Ok(stream) = session.accept().await {
         match shared.live.enter() {
             Some(place) => {
-                smol::spawn(carry(stream, visit, Arc::clone(&shared), place)).detach();
+                smol::spawn(carry(
+                    stream,
+                    session.clone(),
+                    visit,
+                    Arc::clone(&shared),
+                    place,
+                ))
+                .detach();
             }
             None => stream.reset(visit.is_full().code()),
         }
@@ -89,10 +103,21 @@ async fn watch(session: Session, visit: Visit, shared: Arc<Shared>) {
     visit.end(&session.wait_closed().await);
 }
 
-async fn carry(stream: Stream, visit: Visit, shared: Arc<Shared>, place: Place) {
+async fn carry(stream: Stream, session: Session, visit: Visit, shared: Arc<Shared>, place: Place) {
     let options = &shared.options;
+    let asked = match visit.asked(read_preamble(&stream).await) {
+        Ok(Asked::Connect(destination)) => Ok(destination),
+        Ok(Asked::Listen(at)) => {
+            // What keeps a port is no connection that is carried.
+            drop(place);
+            return reverse::lease(&stream, &session, &at, &shared.ports, &shared.live).await;
+        }
+        Err(why) => Err(why),
+    };
+    // A stream does not keep its session from ending.
+    drop(session);
     let begin = async {
-        let destination = visit.asked(read_preamble(&stream).await, &options.allow)?;
+        let destination = visit.may(asked?, &options.allow)?;
         let socket = dial(&destination, options.connect_timeout).await;
         let socket = visit.dialled(&destination, socket)?;
         Ok::<_, Refusal>((destination, socket))
@@ -104,13 +129,13 @@ async fn carry(stream: Stream, visit: Visit, shared: Arc<Shared>, place: Place) 
     drop(place);
 }
 
-async fn read_preamble(stream: &Stream) -> Result<HostPort, PreambleError> {
+pub(super) async fn read_preamble(stream: &Stream) -> Result<Asked, PreambleError> {
     let read = async {
         let mut incoming = Incoming::new();
         while let Some(missing) = incoming.missing()? {
             incoming.feed(&stream.read_bytes(missing).await?)?;
         }
-        incoming.destination()
+        incoming.asked()
     };
     let late = async {
         Timer::after(PREAMBLE).await;

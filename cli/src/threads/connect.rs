@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::copy::{STACK, join};
 use super::link::Link;
+use super::reverse;
 use crate::address::HostPort;
 use crate::connect::{CONNECTIONS, NO_DESCRIPTOR, NO_SESSION, Port};
 use crate::copy::{end_well, prepare};
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::forward::Leads;
 use crate::intake::is_wait_over;
 use crate::live::{Live, Place};
+use crate::reverse::Wanted;
 use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
 
@@ -33,6 +35,7 @@ impl Client {
         url: &str,
         options: Options,
         ports: Vec<(TcpListener, Port)>,
+        wanted: Vec<Wanted>,
         stop: Stop,
     ) -> Result<Client, Error> {
         let link = Link::start(url, options, stop)?;
@@ -50,6 +53,7 @@ impl Client {
                 .spawn(move || accept(&listener, &shared))
                 .map_err(|e| Error::failed(format!("no thread for {addr}: {e}")))?;
         }
+        reverse::start(wanted, &link, &live)?;
         Ok(Client { link, live })
     }
 

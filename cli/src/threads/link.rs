@@ -55,6 +55,11 @@ impl Link {
         }
     }
 
+    /// Whether no further session is opened.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.is_over()
+    }
+
     /// Opens no further session, and ends the one that is there in order, within this time.
     pub(crate) fn close(&self, grace: Duration) {
         self.stop.now(Ok(()));

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use posthole_blocking::{Listener, Stream};
+use posthole_blocking::{Listener, Session, Stream};
 use tracing::warn;
 
 use super::copy::{STACK, join};
 use super::dial::dial;
-use crate::address::HostPort;
+use super::reverse;
 use crate::error::Error;
 use crate::intake::is_wait_over;
 use crate::live::{Live, Place};
-use crate::preamble::{Incoming, PreambleError};
+use crate::preamble::{Asked, Incoming, PreambleError};
 use crate::refusal::Refusal;
+use crate::reverse::Ports;
 use crate::serve::{PREAMBLE, ServeOptions, Visit};
 
 /// A running server.
@@ -31,6 +32,7 @@ pub(crate) struct Server {
 struct Shared {
     options: ServeOptions,
     live: Arc<Live>,
+    ports: reverse::ServerPorts,
 }
 
 impl Server {
@@ -46,7 +48,12 @@ impl Server {
         }
         let addr = listener.local_addr().map_err(failed)?;
         let live = Live::new(options.connections);
-        let shared = Arc::new(Shared { options, live });
+        let ports = Ports::new(options.allow_reverse.clone());
+        let shared = Arc::new(Shared {
+            options,
+            live,
+            ports,
+        });
         let accepting = (Arc::clone(&listener), Arc::clone(&shared));
         thread::Builder::new()
             .name("accept".into())
@@ -86,7 +93,7 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
             .stack_size(STACK)
             .spawn(move || {
                 while let Ok(stream) = watched.accept() {
-                    begin(stream, visit, &served);
+                    begin(stream, &watched, visit, &served);
                 }
                 visit.end(&watched.wait_closed());
             });
@@ -97,27 +104,39 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
     }
 }
 
-fn begin(stream: Stream, visit: Visit, shared: &Arc<Shared>) {
+fn begin(stream: Stream, session: &Session, visit: Visit, shared: &Arc<Shared>) {
     let Some(place) = shared.live.enter() else {
         return stream.reset(visit.is_full().code());
     };
     let Ok(handle) = stream.try_clone() else {
         return;
     };
-    let served = Arc::clone(shared);
+    let (served, session) = (Arc::clone(shared), session.clone());
     let thread = thread::Builder::new()
         .name("up".into())
         .stack_size(STACK)
-        .spawn(move || carry(&stream, visit, &served.options, place));
+        .spawn(move || carry(&stream, session, visit, &served, place));
     if let Err(e) = thread {
         warn!("no thread for a connection: {e}");
         handle.reset(visit.is_full().code());
     }
 }
 
-fn carry(stream: &Stream, visit: Visit, options: &ServeOptions, place: Place) {
+fn carry(stream: &Stream, session: Session, visit: Visit, shared: &Shared, place: Place) {
+    let options = &shared.options;
+    let asked = match visit.asked(read_preamble(stream)) {
+        Ok(Asked::Connect(destination)) => Ok(destination),
+        Ok(Asked::Listen(at)) => {
+            // What keeps a port is no connection that is carried.
+            drop(place);
+            return reverse::lease(stream, &session, &at, &shared.ports, &shared.live);
+        }
+        Err(why) => Err(why),
+    };
+    // A stream does not keep its session from ending.
+    drop(session);
     let begin = || {
-        let destination = visit.asked(read_preamble(stream), &options.allow)?;
+        let destination = visit.may(asked?, &options.allow)?;
         let socket = dial(&destination, options.connect_timeout);
         let socket = visit.dialled(&destination, socket)?;
         Ok::<_, Refusal>((destination, socket))
@@ -129,7 +148,7 @@ fn carry(stream: &Stream, visit: Visit, options: &ServeOptions, place: Place) {
     drop(place);
 }
 
-fn read_preamble(stream: &Stream) -> Result<HostPort, PreambleError> {
+pub(super) fn read_preamble(stream: &Stream) -> Result<Asked, PreambleError> {
     stream.set_read_timeout(Some(PREAMBLE))?;
     let mut incoming = Incoming::new();
     while let Some(missing) = incoming.missing()? {
@@ -139,5 +158,5 @@ fn read_preamble(stream: &Stream) -> Result<HostPort, PreambleError> {
         }
     }
     stream.set_read_timeout(None)?;
-    incoming.destination()
+    incoming.asked()
 }
