@@ -204,9 +204,11 @@ impl<S: Clone, T> Ports<S, T> {
             Ok(bound) => bound,
             Err(error) => {
                 warn!("can't listen on {at} for a client: {error}");
-                let why = match error.kind() {
-                    io::ErrorKind::AddrInUse => Refusal::PortTaken,
-                    _ => Refusal::Failed,
+                let taken = error.kind() == io::ErrorKind::AddrInUse;
+                let why = if taken {
+                    Refusal::PortTaken
+                } else {
+                    Refusal::Failed
                 };
                 return Err((why, stream));
             }

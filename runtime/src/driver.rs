@@ -55,12 +55,12 @@ pub struct State<R, W: Waiters> {
 impl<R, W: Waiters> State<R, W> {
     /// A client's session.
     pub fn client(core: Client) -> State<R, W> {
-        State::new(Machine::Client(core))
+        State::new(Machine::Client(Box::new(core)))
     }
 
     /// A server's session.
     pub fn server(core: Server) -> State<R, W> {
-        let held = HashMap::new();
+        let (core, held) = (Box::new(core), HashMap::new());
         State::new(Machine::Server { core, held })
     }
 

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 /// A session's core.
 pub(crate) enum Machine<R> {
     /// It opens exchanges; the runtime carries them.
-    Client(Client),
+    Client(Box<Client>),
     /// It answers them, each through its responder.
     Server {
-        core: Server,
+        core: Box<Server>,
         held: HashMap<RequestId, R>,
     },
 }

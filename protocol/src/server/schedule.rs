@@ -51,7 +51,7 @@ impl Server {
             });
         }
         let mut held = all.iter().filter(|h| h.long.is_none());
-        let (oldest, freshest) = (held.clone().next(), held.clone().last());
+        let (oldest, freshest) = (held.clone().next(), held.clone().next_back());
         let surplus = held.clone().count() > self.hold;
         let short = if surplus { oldest } else { freshest };
         // A connection speaks while nothing newer has come another way.
