@@ -65,6 +65,7 @@ Examples:
 pub enum Command {
     Serve(Serve),
     Connect(Connect),
+    Probe(Probe),
     Demo(Demo),
     Bench(Bench),
     /// What `bench` starts
@@ -255,18 +256,7 @@ impl Connect {
 
     /// The same for the runtime.
     pub fn options(&self) -> Options {
-        Options::new()
-            .proxy(self.proxy.clone().unwrap_or_default())
-            .plain(if self.proxy_connect {
-                Plain::Connect
-            } else {
-                Plain::Absolute
-            })
-            .tls(
-                self.ca
-                    .clone()
-                    .map_or_else(TlsChoice::default, TlsChoice::CaFile),
-            )
+        way(&self.proxy, self.proxy_connect, &self.ca)
             .direct(self.tcp.clone().unwrap_or_default())
             .config(Config::default().by(self.carrier.into()))
             .connect_timeout(self.connect_timeout)
@@ -293,6 +283,64 @@ impl From<CarrierChoice> for Carrier {
             CarrierChoice::Exchange => Carrier::Exchange,
         }
     }
+}
+
+/// Find out what the way to a server lets through.
+///
+/// Asks the server in sessions of its own how large requests and answers may be, how long one may wait, how many at
+/// once, and whether a direct connection can be had, and says what that means. Some forty requests and, if nothing stands
+/// in the way, about four megabytes. Exits with 0 if posthole will work, with 1 if not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  posthole probe http://server:8080/
+  posthole probe https://example.org/tunnel --proxy http://proxy:3128 --json")]
+pub struct Probe {
+    /// The server: http://HOST[:PORT]/PATH or https://…
+    pub url: String,
+
+    /// The HTTP proxy to go through, or `none`; as for connect
+    #[arg(long, value_name = "URL", value_parser = parse_proxy)]
+    pub proxy: Option<ProxyChoice>,
+
+    /// Ask the proxy for a tunnel (CONNECT) for http servers too
+    #[arg(long)]
+    pub proxy_connect: bool,
+
+    /// Trust the certificates in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// How long requests are tried to be held at the most; all else takes a few seconds
+    #[arg(long, value_name = "TIME", default_value = "65s", value_parser = parse_duration)]
+    pub time: Duration,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Probe {
+    /// The way, for the runtime.
+    pub fn options(&self) -> Options {
+        way(&self.proxy, self.proxy_connect, &self.ca)
+    }
+}
+
+/// Proxy and certificates, for the runtime.
+fn way(proxy: &Option<ProxyChoice>, connect: bool, ca: &Option<PathBuf>) -> Options {
+    let plain = if connect {
+        Plain::Connect
+    } else {
+        Plain::Absolute
+    };
+    let tls = ca
+        .clone()
+        .map_or_else(TlsChoice::default, TlsChoice::CaFile);
+    Options::new()
+        .proxy(proxy.clone().unwrap_or_default())
+        .plain(plain)
+        .tls(tls)
 }
 
 /// Carry a file through a hostile proxy, all on this machine.
@@ -442,6 +490,7 @@ mod tests {
             "posthole connect http://s/ -R 8000:h:80 -R [::1]:0:h:80 --tcp h:81 --carrier tcp",
             "posthole serve --allow-reverse 127.0.0.1:* --tcp 127.0.0.1:0",
             "posthole connect http://s/ --stdio h:22 --proxy http://p:3128 --proxy-connect --ca /x.pem -vv",
+            "posthole probe http://s/ --proxy none --time 5s --json",
             "posthole demo",
             "posthole demo --size 1MiB --faults 20 --seed 3",
             "posthole bench --tests up,ping-busy --runtimes blocking,blocking/blocking,relay --rtt 20ms --rounds 3",

@@ -6,6 +6,7 @@
 //!   connect       ports    -> streams         forward, link (the session, kept)
 //!   stdio         stdin/stdout <-> a stream
 //!   threads, tasks          how these six wait: files of the same names, one for each runtime
+//!   probe         what the way lets through
 //!   demo          all of it on one machine    hostile (the proxy that does harm)
 //!   bench         what it costs, beside plain relays
 //! copy, intake    a socket joined to a stream
@@ -34,6 +35,7 @@ mod live;
 pub mod log;
 pub mod parent;
 pub mod preamble;
+pub mod probe;
 pub mod random;
 pub mod refusal;
 pub mod reverse;

@@ -11,7 +11,7 @@ use posthole::line::Show;
 use posthole::log::{Usual, say};
 use posthole::serve::{ServeOptions, Server};
 use posthole::stop::{Hangup, Stop};
-use posthole::{bench, demo, log, parent, stdio};
+use posthole::{bench, demo, log, parent, probe, stdio};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -20,7 +20,9 @@ fn main() -> ExitCode {
     };
     let usual = match cli.command {
         Command::Serve(_) | Command::Connect(_) => Usual::Sessions,
-        Command::Demo(_) | Command::Bench(_) | Command::BenchPart(_) => Usual::Warnings,
+        Command::Probe(_) | Command::Demo(_) | Command::Bench(_) | Command::BenchPart(_) => {
+            Usual::Warnings
+        }
     };
     log::start(usual, cli.verbose, cli.quiet);
     let show = if cli.quiet {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve(args),
         Command::Connect(args) => connect(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Demo(args) => demo::run(&args, show),
         Command::Bench(args) => bench::run(&args, show),
         Command::BenchPart(part) => bench::run_part(&part),

@@ -1,4 +1,12 @@
-//! Seeded pseudo-random numbers and bytes, the same on every machine; for faults and files to be checked, not for secrets.
+//! Seeded pseudo-random numbers and bytes, the same on every machine, for faults and files to be checked; and the system's.
+
+/// Random bytes from the system, for what must differ from all others.
+///
+/// # Errors
+/// It has none to give.
+pub fn system(bytes: &mut [u8]) -> std::io::Result<()> {
+    getrandom::fill(bytes).map_err(std::io::Error::from)
+}
 
 /// Splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 #[derive(Clone, Debug)]

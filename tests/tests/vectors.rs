@@ -418,6 +418,7 @@ fn params(text: &str) -> Params {
             "ack_delay" => params.ack_delay = Some(number(value)),
             "idle" => params.idle = Some(number(value)),
             "instance" => params.instance = Some(Instance(hex64(value))),
+            "pad" => params.pad = Some(number(value)),
             "direct" => params.direct = Some(number(value)),
             "body_max" => params.body_max = Some(number(value)),
             "replaces" => {

@@ -29,6 +29,15 @@ use bytes::Bytes;
 use core::time::Duration;
 use exchanges::{Arrival, AtOnce, Exchanges, Held, Long};
 
+/// Zeros behind a bundle up to `size` bytes in all: nobody reads them (§3.1.3).
+fn fill_up(body: &mut Chain, size: usize) {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    while body.len() < size {
+        let some = ZEROS.len().min(size - body.len());
+        body.push(Bytes::from_static(&ZEROS[..some]));
+    }
+}
+
 /// A client that has not shown that it is more than a copy of an old request is kept for this long.
 const UNVOUCHED: Duration = Duration::from_secs(120);
 
@@ -73,6 +82,8 @@ pub struct Server {
     told: u64,
     newest_at: Instant,
     last_request: Instant,
+    /// Answers are filled up: the client tries what comes through.
+    pad: bool,
     /// Bytes per second to the client, 0 while unknown.
     rate: u64,
     /// The shortest time from an answer to its acknowledgement.
@@ -85,6 +96,7 @@ impl Server {
     pub fn new(config: Config, opening: Opening, nonce: Nonce, now: Instant) -> Server {
         let mut session = Session::new(Side::Server, config, opening.id, now);
         session.on_params(&opening.params);
+        let pad = opening.params.pad == Some(1);
         session.ending.unvouched = !opening.trusted;
         Server {
             session,
@@ -102,6 +114,7 @@ impl Server {
             told: 0,
             newest_at: now,
             last_request: now,
+            pad,
             rate: 0,
             least: Duration::MAX,
             stats: Stats::default(),
@@ -356,7 +369,10 @@ impl Server {
         prefix.backlog = self.session.backlog();
         self.told = prefix.backlog;
         let bundle = self.session.next_bundle();
-        let body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
+        let mut body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
+        if self.pad && held.long.is_none() {
+            fill_up(&mut body, held.answer_max);
+        }
         self.stats.bytes_out += body.len() as u64 * held.requests.len() as u64;
         self.stats.messages += messages.len() as u64;
         self.stats.resent += messages

@@ -42,6 +42,8 @@ pub struct Params {
     pub replaces: Option<SessionId>,
     /// The port on which the server takes direct connections.
     pub direct: Option<u64>,
+    /// A client's that tries what answers come through: they are filled up to the largest wanted, if this is 1.
+    pub pad: Option<u64>,
 }
 
 /// The prefix of a request (PROTOCOL §3.3), without the ids, which stand in the head.
@@ -340,6 +342,7 @@ const INSTANCE: u64 = 5;
 const BODY_MAX: u64 = 6;
 const REPLACES: u64 = 7;
 const DIRECT: u64 = 8;
+const PAD: u64 = 9;
 
 /// What a parameter holds.
 #[derive(Clone, Copy)]
@@ -365,6 +368,7 @@ impl Params {
                 self.replaces.as_ref().map(|it| Value::Bytes(it.as_bytes())),
             ),
             (DIRECT, self.direct.map(Value::Number)),
+            (PAD, self.pad.map(Value::Number)),
         ];
         let given = all.into_iter().filter_map(|(id, value)| Some((id, value?)));
         out.varint(given.clone().count() as u64);
@@ -409,6 +413,7 @@ impl Params {
                 }
                 BODY_MAX => params.body_max = Some(varint::get(value)?),
                 DIRECT => params.direct = Some(varint::get(value)?),
+                PAD => params.pad = Some(varint::get(value)?),
                 REPLACES => params.replaces = Some(SessionId::from_bytes(codec::array(value)?)),
                 _ => *value = &[],
             }

@@ -38,6 +38,7 @@ impl Dial {
 
     fn dial(&self, details: &ConnectionDetails) -> Result<Line, Trouble> {
         let socket = self.open()?;
+        self.watch.note_connected();
         let way = self.way();
         let bare = (!way.has_tls()).then(|| socket.clone());
         let mut line: Box<dyn Transport> = Box::new(Connection::new(

@@ -68,6 +68,11 @@ impl Lane {
         Canceller(self.watch.clone())
     }
 
+    /// How many connections it has made so far: more than one says that something closed one.
+    pub fn connections(&self) -> u64 {
+        self.watch.connections()
+    }
+
     /// Closes the connection. For a lane that has not been used for about 4 s: a box may close it, and counts it as
     /// one of its user's until then. The next exchange connects anew.
     pub fn hang_up(&mut self) {

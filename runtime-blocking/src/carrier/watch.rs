@@ -38,6 +38,7 @@ pub(super) struct Watch {
     fresh: AtomicBool,
     sent: AtomicBool,
     heard: AtomicBool,
+    connections: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +77,16 @@ impl Waiting {
 }
 
 impl Watch {
+    /// A connection was made.
+    pub(super) fn note_connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were made so far.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// Says whether the exchange is still wanted; [`Watch::end`] follows in any case.
     pub(super) fn begin(&self, exchange: u64, patience: Duration) -> bool {
         let mut state = self.lock();

@@ -45,18 +45,21 @@ fn params() -> impl Strategy<Value = Params> {
         option::of(any::<u64>().prop_map(Instance)),
         option::of(number()),
         option::of(id),
-        option::of(number()),
+        (option::of(number()), option::of(number())),
     )
         .prop_map(
-            |(streams, versions, ack_delay, idle, instance, body_max, replaces, direct)| Params {
-                streams,
-                versions,
-                ack_delay,
-                idle,
-                instance,
-                body_max,
-                replaces,
-                direct,
+            |(streams, versions, ack_delay, idle, instance, body_max, replaces, (direct, pad))| {
+                Params {
+                    streams,
+                    versions,
+                    ack_delay,
+                    idle,
+                    instance,
+                    body_max,
+                    replaces,
+                    direct,
+                    pad,
+                }
             },
         )
 }
