@@ -66,6 +66,7 @@ pub enum Command {
     Serve(Serve),
     Connect(Connect),
     Probe(Probe),
+    Cgi(Cgi),
     Demo(Demo),
     Bench(Bench),
     /// What `bench` starts
@@ -96,6 +97,14 @@ pub struct Serve {
     /// such a connection ends. Nothing on it is encrypted.
     #[arg(long, value_name = "HOST:PORT")]
     pub tcp: Option<String>,
+
+    /// A Unix socket for `posthole cgi`, beside --listen
+    #[arg(long, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+
+    /// Who may connect to it, in octal as for chmod
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = parse_mode)]
+    pub socket_mode: u32,
 
     /// The path of the URL; all others are answered 404
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = parse_path)]
@@ -343,6 +352,21 @@ fn way(proxy: &Option<ProxyChoice>, connect: bool, ca: &Option<PathBuf>) -> Opti
         .tls(tls)
 }
 
+/// Hand one request from a web server to a running posthole, as a CGI program.
+///
+/// For web servers that can start programs but not pass requests on (docs/recipes). The server is
+/// `posthole serve --socket FILE`; each request that is held is a process for as long.
+#[derive(Debug, Args)]
+pub struct Cgi {
+    /// Where the server listens; without this, the environment's POSTHOLE_SOCKET
+    #[arg(long, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+
+    /// The path that the server takes requests at
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = parse_path)]
+    pub path: String,
+}
+
 /// Carry a file through a hostile proxy, all on this machine.
 ///
 /// Starts a destination, a server, a client, and between these two a proxy that lets only HTTP through and harms some
@@ -426,6 +450,13 @@ pub struct Bench {
     pub json: Option<PathBuf>,
 }
 
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(mode),
+        _ => Err("three octal digits are wanted, 660 for instance".to_owned()),
+    }
+}
+
 fn parse_idle(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=50_000) => Ok(number),
@@ -490,6 +521,8 @@ mod tests {
             "posthole connect http://s/ -R 8000:h:80 -R [::1]:0:h:80 --tcp h:81 --carrier tcp",
             "posthole serve --allow-reverse 127.0.0.1:* --tcp 127.0.0.1:0",
             "posthole connect http://s/ --stdio h:22 --proxy http://p:3128 --proxy-connect --ca /x.pem -vv",
+            "posthole cgi --socket /run/posthole.sock",
+            "posthole serve --allow a:1 --socket /run/posthole.sock --socket-mode 660",
             "posthole probe http://s/ --proxy none --time 5s --json",
             "posthole demo",
             "posthole demo --size 1MiB --faults 20 --seed 3",

@@ -6,6 +6,7 @@
 //!   connect       ports    -> streams         forward, link (the session, kept)
 //!   stdio         stdin/stdout <-> a stream
 //!   threads, tasks          how these six wait: files of the same names, one for each runtime
+//!   cgi           a request handed on by a web server   bridge (serve's end of that)
 //!   probe         what the way lets through
 //!   demo          all of it on one machine    hostile (the proxy that does harm)
 //!   bench         what it costs, beside plain relays
@@ -21,6 +22,8 @@ pub mod address;
 pub mod allow;
 pub mod args;
 pub mod bench;
+mod bridge;
+pub mod cgi;
 pub mod connect;
 pub mod copy;
 pub mod demo;

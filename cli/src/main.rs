@@ -11,7 +11,7 @@ use posthole::line::Show;
 use posthole::log::{Usual, say};
 use posthole::serve::{ServeOptions, Server};
 use posthole::stop::{Hangup, Stop};
-use posthole::{bench, demo, log, parent, probe, stdio};
+use posthole::{bench, cgi, demo, log, parent, probe, stdio};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -20,9 +20,11 @@ fn main() -> ExitCode {
     };
     let usual = match cli.command {
         Command::Serve(_) | Command::Connect(_) => Usual::Sessions,
-        Command::Probe(_) | Command::Demo(_) | Command::Bench(_) | Command::BenchPart(_) => {
-            Usual::Warnings
-        }
+        Command::Probe(_)
+        | Command::Cgi(_)
+        | Command::Demo(_)
+        | Command::Bench(_)
+        | Command::BenchPart(_) => Usual::Warnings,
     };
     log::start(usual, cli.verbose, cli.quiet);
     let show = if cli.quiet {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve(args),
         Command::Connect(args) => connect(&args),
+        Command::Cgi(args) => cgi::run(args.socket, &args.path),
         Command::Probe(args) => probe::run(&args),
         Command::Demo(args) => demo::run(&args, show),
         Command::Bench(args) => bench::run(&args, show),
@@ -72,6 +75,7 @@ fn serve(args: Serve) -> Result<(), Error> {
         ServeOptions {
             listen: args.listen,
             tcp: args.tcp,
+            socket: args.socket.map(|path| (path, args.socket_mode)),
             path: args.path,
             allow: args.allow.into_iter().collect(),
             allow_reverse: args.allow_reverse.into_iter().collect(),

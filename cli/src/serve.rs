@@ -2,8 +2,9 @@
 //! on the way, and nothing of how bytes and connections are waited for, which `threads` and `tasks` do in their own
 //! way.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use posthole_protocol::RouterConfig;
@@ -12,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use crate::address::HostPort;
 use crate::allow::AllowList;
+use crate::bridge::Bridge;
 use crate::copy::{self, Broken, Carried};
 use crate::dial::NotDialled;
 use crate::error::Error;
@@ -33,6 +35,8 @@ pub struct ServeOptions {
     pub listen: String,
     /// Where to take direct connections, `host:port`, if anywhere.
     pub tcp: Option<String>,
+    /// A Unix socket that leads to the HTTP side, and its mode.
+    pub socket: Option<(PathBuf, u32)>,
     /// The URL's path.
     pub path: String,
     /// What may be connected to.
@@ -89,6 +93,7 @@ impl ServeOptions {
 pub struct Server {
     on: On,
     direct: Option<SocketAddr>,
+    _bridge: Option<Bridge>,
 }
 
 #[derive(Debug)]
@@ -111,16 +116,38 @@ impl Server {
             ));
         }
         let (socket, direct) = options.listen_direct()?.unzip();
+        let bridge = options.socket.clone();
         let on = match runtime {
             Runtime::Blocking => On::Threads(threads::serve::Server::start(options, socket)?),
             Runtime::Smol => On::Tasks(tasks::serve::Server::start(options, socket)?),
         };
-        Ok(Server { on, direct })
+        let mut server = Server {
+            on,
+            direct,
+            _bridge: None,
+        };
+        if let Some((path, mode)) = bridge {
+            server._bridge = Some(Bridge::start(&path, mode, server.reachable())?);
+        }
+        Ok(server)
     }
 
     /// Where it takes direct connections, if it does.
     pub fn direct(&self) -> Option<SocketAddr> {
         self.direct
+    }
+
+    /// Where this machine reaches it.
+    fn reachable(&self) -> SocketAddr {
+        let mut addr = self.addr();
+        if addr.ip().is_unspecified() {
+            addr.set_ip(if addr.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        addr
     }
 
     /// Where it listens: with port 0, which port that became.

@@ -96,6 +96,7 @@ fn serve(runtime: Runtime, destination: SocketAddr) -> Result<Server, Error> {
         .expect("an address and a port are a pattern");
     let options = ServeOptions {
         tcp: None,
+        socket: None,
         allow_reverse: AllowList::default(),
         listen: "127.0.0.1:0".into(),
         path: "/".into(),
