@@ -11,14 +11,18 @@
 //!             due ─┴──────────ack──────────────┘
 //! ```
 
+mod flight;
+
+pub(crate) use flight::FlightInfo;
+
 use crate::error::Violation;
 use crate::id::StreamId;
 use crate::time::Instant;
 use crate::wire::{Ack, Content, Message};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::ops::Range;
 use core::time::Duration;
+use flight::{Flight, lighten};
 
 /// Copies of one message in exchanges that may still arrive: never more (DESIGN, "Silence").
 const MAX_COPIES: u8 = 2;
@@ -28,10 +32,6 @@ const CONTROL_COST: usize = 320;
 
 /// A message is sent at most so often, and once more for every exchange with it that was lost (L5).
 const MAX_SENT: u16 = 2;
-
-/// What so many that left later have overtaken did not merely take another connection (as RFC 9002 counts packets; of
-/// exchanges that share a wire fairly none of the same size overtakes another by so much).
-const OVERTAKEN: u8 = 3;
 
 /// Messages kept at most, but for one CLOSE: at 16 KiB each more than a path of 1 GB/s holds in a second.
 const MAX_UNACKED: usize = 1 << 16;
@@ -44,22 +44,6 @@ struct Item {
     flying: u8,
     sent: u16,
     lost: u16,
-}
-
-/// What one exchange carries.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Flight {
-    exchange: u64,
-    numbers: Vec<Range<u64>>,
-    sent_at: Instant,
-    bytes: u64,
-    /// Re-sendings before, of the most re-sent message in it: doubles its timer.
-    again: u8,
-    late: bool,
-    /// How many bundles of a long exchange; 0 for a short one.
-    bundles: u32,
-    /// So many that left later and were no smaller have arrived.
-    overtaken: u8,
 }
 
 /// What an acknowledgement told of one message of a stream.
@@ -75,22 +59,6 @@ pub(crate) enum DeliveredWhat {
     Data,
     Fin,
     Reset,
-}
-
-/// What is to be known of an open flight to time it (§5.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FlightInfo {
-    pub(crate) exchange: u64,
-    pub(crate) sent_at: Instant,
-    pub(crate) bytes: u64,
-    pub(crate) again: u8,
-    pub(crate) late: bool,
-    /// It is a long exchange's: what it carries changes with every bundle and every acknowledgement.
-    pub(crate) long: bool,
-    /// One bundle alone: `sent_at` is when that left.
-    pub(crate) single: bool,
-    /// Enough that left later have arrived: this has not merely been overtaken.
-    pub(crate) overtaken: bool,
 }
 
 /// Messages that may have to go (again).
@@ -160,16 +128,7 @@ impl Outbox {
     }
 
     fn fly(&mut self, exchange: u64, now: Instant, bundles: u32) {
-        self.flights.push(Flight {
-            exchange,
-            numbers: Vec::new(),
-            sent_at: now,
-            bytes: 0,
-            again: 0,
-            late: false,
-            bundles,
-            overtaken: 0,
-        });
+        self.flights.push(Flight::new(exchange, now, bundles));
     }
 
     /// Ends what `begin` began: a flight without messages is none.
@@ -374,16 +333,7 @@ impl Outbox {
 
     /// The exchanges that carry something not acknowledged.
     pub(crate) fn flights(&self) -> impl Iterator<Item = FlightInfo> {
-        self.flights.iter().map(|f| FlightInfo {
-            exchange: f.exchange,
-            sent_at: f.sent_at,
-            bytes: f.bytes,
-            again: f.again,
-            late: f.late,
-            long: f.bundles > 0,
-            single: f.bundles <= 1,
-            overtaken: f.overtaken >= OVERTAKEN,
-        })
+        self.flights.iter().map(Flight::info)
     }
 
     /// Bytes of payload that were ever acknowledged.
@@ -443,28 +393,6 @@ impl Outbox {
             acked,
             ..Outbox::default()
         };
-    }
-}
-
-/// A message needs no carrying any more: long exchanges, which go on, are the lighter by it.
-fn lighten(flights: &mut [Flight], number: u64, bytes: u64) {
-    for flight in flights.iter_mut().filter(|f| f.bundles > 0) {
-        if flight.numbers.iter().any(|r| r.contains(&number)) {
-            flight.bytes = flight.bytes.saturating_sub(bytes);
-        }
-    }
-}
-
-impl Flight {
-    /// Everything below `base` has arrived: whether any of this was among it.
-    fn on_progress(&mut self, base: u64) -> bool {
-        let first = |f: &Flight| f.numbers.first().map(|r| r.start);
-        let before = first(self);
-        self.numbers.retain_mut(|r| {
-            r.start = r.start.max(base);
-            !r.is_empty()
-        });
-        before != first(self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
+use core::ops::Range;
 use proptest::prelude::*;
 use std::collections::BTreeMap as Map;
 
