@@ -2,6 +2,7 @@
 
 use crate::error::CloseReason;
 use crate::id::StreamId;
+use crate::learned::Lesson;
 
 /// News from a session. Each is derived from the session's state when it is polled, so that an embedder who polls
 /// late loses nothing and one who never polls costs no memory (C1, C6).
@@ -21,7 +22,7 @@ pub enum Event {
     /// Everything written to a stream that was finished has been acknowledged.
     Finished(StreamId),
     /// A client has learned something of its way to the server.
-    Learned(crate::client::Lesson),
+    Learned(Lesson),
     /// The session has ended. Comes once, last.
     Closed(CloseReason),
 }

@@ -111,6 +111,7 @@ mod event;
 pub mod http;
 mod id;
 mod inbox;
+mod learned;
 mod outbox;
 mod pace;
 mod ranges;
@@ -121,7 +122,7 @@ mod stream;
 mod time;
 pub mod wire;
 
-pub use client::{Client, Dial, Learned, Lesson, Request};
+pub use client::{Client, Dial, Request};
 pub use config::{
     Carrier, Config, ConfigBuilder, ConfigError, OWN_CREDIT, RouterConfig, SMALL_BODY,
 };
@@ -131,6 +132,7 @@ pub use error::{
 };
 pub use event::{Event, Read};
 pub use id::{ExchangeId, Instance, Nonce, RequestId, SessionId, StreamId};
+pub use learned::{Learned, Lesson};
 pub use server::{Opening, Reject, Response, Route, Router, Server};
 pub use stats::Stats;
 pub use stream::Stream;

@@ -67,7 +67,11 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "stream", "pace", "session",
         ],
         "client" | "server" => return None,
-        _ => return Some(&["time", "error", "config", "id", "event", "wire", "ranges"]),
+        _ => {
+            return Some(&[
+                "time", "error", "config", "id", "event", "wire", "ranges", "learned",
+            ]);
+        }
     })
 }
 

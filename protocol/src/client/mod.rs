@@ -18,13 +18,12 @@ use crate::config::{Config, SMALL_BODY};
 use crate::error::{CloseReason, Failure, OpenError, UnknownExchange};
 use crate::event::Event;
 use crate::id::{ExchangeId, Instance, Nonce, SessionId, StreamId};
+use crate::learned::Lesson;
 use crate::session::Session;
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::{Instant, wire_micros};
 use crate::wire::{Chain, Message, Params, RequestPrefix, encode};
-pub use learned::{Learned, Lesson};
-
 use bytes::Bytes;
 use core::time::Duration;
 use direct::Direct;

@@ -1,0 +1,108 @@
+//! What a client learns of its way to the server, in words (A25).
+
+use core::fmt;
+use core::time::Duration;
+
+/// What is known of the way to the server, now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Learned {
+    /// Everything goes by a direct connection.
+    pub direct: bool,
+    /// The size that request bodies are aimed at, in bytes.
+    pub body_up: usize,
+    /// And that of answers.
+    pub body_down: usize,
+    /// The largest request body that boxes let through, in bytes, if one refused a larger one.
+    pub limit_up: Option<usize>,
+    /// And of answers.
+    pub limit_down: Option<usize>,
+    /// For how long the next request may be held.
+    pub wait: Duration,
+    /// At which age something on the way ends requests, if it does.
+    pub hold_limit: Option<Duration>,
+    /// How many exchanges may be open at once.
+    pub requests: usize,
+    /// Something on the way lets one request through at a time.
+    pub one_at_a_time: bool,
+    /// A round trip on the empty wire, once one was measured.
+    pub round_trip: Option<Duration>,
+    /// Bytes per second to the server of all exchanges together, once that was measured.
+    pub rate_up: Option<u64>,
+    /// And from it.
+    pub rate_down: Option<u64>,
+}
+
+/// One thing that a client has just learned of the way to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lesson {
+    /// A box refused a request body for its size: smaller ones from now on.
+    RequestTooLarge {
+        /// How large it was, in bytes.
+        size: usize,
+        /// How large the next ones are at most.
+        limit: usize,
+    },
+    /// Large answers don't come through while small ones do: smaller ones from now on.
+    AnswerTooLarge {
+        /// How large they were, in bytes.
+        size: usize,
+        /// How large the next ones are at most.
+        limit: usize,
+    },
+    /// Requests are ended at a certain age: they are held for less from now on.
+    HoldEnds {
+        /// At which age.
+        at: Duration,
+        /// For how long they may be held now.
+        wait: Duration,
+    },
+    /// A request was held for as long as was asked for: longer from now on.
+    HoldWorks {
+        /// For how long they may be held now.
+        wait: Duration,
+    },
+    /// Something lets one request through at a time: no second one is sent from now on.
+    OneAtATime,
+    /// It does not any more.
+    SeveralAtATime,
+    /// Everything goes by a direct connection from now on.
+    Direct,
+    /// The direct connection is lost; everything goes by HTTP.
+    DirectLost,
+}
+
+impl fmt::Display for Lesson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lesson::RequestTooLarge { size, limit } => write!(
+                f,
+                "something on the way refuses request bodies of {size} bytes (413): at most {limit} from now on"
+            ),
+            Lesson::AnswerTooLarge { size, limit } => write!(
+                f,
+                "answers of {size} bytes don't come through: at most {limit} from now on"
+            ),
+            Lesson::HoldEnds { at, wait } => write!(
+                f,
+                "something on the way ends requests after {:.1} s: they are held for {:.1} s from now on",
+                at.as_secs_f32(),
+                wait.as_secs_f32()
+            ),
+            Lesson::HoldWorks { wait } => write!(
+                f,
+                "requests may be held: for {:.1} s from now on",
+                wait.as_secs_f32()
+            ),
+            Lesson::OneAtATime => f.write_str(
+                "something on the way lets one request through at a time: the server is asked often instead",
+            ),
+            Lesson::SeveralAtATime => f.write_str("several requests get through at a time again"),
+            Lesson::Direct => f.write_str("there is a direct connection: everything goes by it"),
+            Lesson::DirectLost => {
+                f.write_str("the direct connection is lost: everything goes by HTTP")
+            }
+        }
+    }
+}
