@@ -51,10 +51,10 @@ fn sources() -> Vec<(PathBuf, String, String)> {
 
 /// The modules that a module may name: those above it in the list of DESIGN's layers.
 fn allowed(module: &str) -> Option<&'static [&'static str]> {
-    const WORDS: &[&str] = &["time", "error", "config", "id", "event"];
+    const WORDS: &[&str] = &["time", "error", "config", "id", "event", "learned"];
     Some(match module {
         "time" => &[],
-        "error" | "config" | "id" | "event" => WORDS,
+        "error" | "config" | "id" | "event" | "learned" => WORDS,
         "wire" => &["id", "error", "wire"],
         "http" => &["wire", "error", "id", "http"],
         "ranges" => &["wire"],
