@@ -305,6 +305,6 @@ struct Last(Arc<Wire>);
 
 impl Responder for Last {
     fn respond(self: Box<Self>, reply: Reply) {
-        self.0.end(Some(reply.body));
+        self.0.end(reply.body);
     }
 }

@@ -151,7 +151,7 @@ impl House {
                 Some((shared, request))
             }
             Err(reply) => {
-                wire.end(Some(reply.body));
+                wire.end(reply.body);
                 None
             }
         }

@@ -11,7 +11,7 @@ use posthole_protocol::wire::Chain;
 use posthole_protocol::{ExchangeId, RequestId};
 use posthole_runtime::Frames;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,15 @@ pub(crate) struct Wire {
     stream: TcpStream,
     writing: Mutex<Writing>,
     more: Condvar,
+    /// Nothing more is said after the last, and by then all is over.
+    ends: OnceLock<Instant>,
 }
 
 #[derive(Default)]
 struct Writing {
     rest: Option<Rest>,
+    /// The thread writes what was the rest.
+    is_under_way: bool,
     last: Option<Outgoing>,
     has_thread: bool,
     is_over: bool,
@@ -61,6 +65,7 @@ impl Wire {
             stream,
             writing: Mutex::default(),
             more: Condvar::new(),
+            ends: OnceLock::new(),
         })
     }
 
@@ -86,19 +91,24 @@ impl Wire {
         false
     }
 
-    /// Says the last thing, if there is any, and closes.
-    pub(crate) fn end(self: &Arc<Self>, last: Option<Chain>) {
-        let Some(last) = last else {
-            return self.close();
-        };
+    /// Says the last thing and closes, as soon as the other side has or when that takes too long.
+    pub(crate) fn end(self: &Arc<Self>, last: Chain) {
         let mut outgoing = Outgoing::bare(last);
         let mut writing = self.lock();
-        if writing.rest.is_none() && !matches!(outgoing.send_now(&self.stream), Ok(false)) {
-            drop(writing);
+        self.ends.get_or_init(|| Instant::now() + LAST);
+        let is_free = writing.rest.is_none() && !writing.is_under_way;
+        if is_free && !matches!(outgoing.send_now(&self.stream), Ok(false)) {
             return self.finish();
         }
         writing.last = Some(outgoing);
         self.wake(writing);
+    }
+
+    /// Closes, at once unless the last thing is being said.
+    pub(crate) fn stop(&self) {
+        if self.ends.get().is_none() {
+            self.close();
+        }
     }
 
     /// Closes at once.
@@ -115,24 +125,34 @@ impl Wire {
     /// Closes after what was written.
     fn finish(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
-        // What has come already must be read, or closing becomes a reset that may overtake what was said last.
-        let _ = self.stream.set_read_timeout(Some(LAST));
     }
 
-    /// Reads until the connection ends or what comes is refused.
+    /// Reads until the connection ends or what comes is refused. Whoever says the last thing on a connection has told its
+    /// socket for how long to wait.
     pub(crate) fn read(&self, mut frames: Frames, mut on: impl FnMut(Read) -> bool) {
         loop {
-            match sock::recv(&self.stream, frames.room()) {
-                Got::Bytes => {}
-                Got::Nothing if on(Read::Nothing) => continue,
-                Got::Nothing | Got::End => return,
+            let got = sock::recv(&self.stream, frames.room());
+            if let Some(ends) = self.ends.get() {
+                // What has come already must be read, or closing becomes a reset that may overtake what was said last.
+                frames.room().clear();
+                if got == Got::End || Instant::now() >= *ends {
+                    return;
+                }
+                continue;
             }
-            let goes_on = match frames.take() {
-                Ok(Some(bundles)) => on(Read::Bundles(bundles)),
-                Ok(None) => on(Read::Part),
-                Err(_) => false,
+            let goes_on = match got {
+                Got::End => return,
+                Got::Nothing => on(Read::Nothing),
+                Got::Bytes => match frames.take() {
+                    Ok(Some(bundles)) => on(Read::Bundles {
+                        bundles,
+                        has_more: frames.has_part(),
+                    }),
+                    Ok(None) => on(Read::Part),
+                    Err(_) => false,
+                },
             };
-            if !goes_on {
+            if !goes_on && self.ends.get().is_none() {
                 return;
             }
         }
@@ -162,9 +182,12 @@ impl Wire {
         let mut idle = Instant::now();
         loop {
             if let Some(mut rest) = writing.rest.take() {
+                writing.is_under_way = true;
                 drop(writing);
                 // Whoever closes the connection ends this.
-                if rest.outgoing.send_all(&self.stream, Duration::MAX).is_err() {
+                let sent = rest.outgoing.send_all(&self.stream, Duration::MAX);
+                self.lock().is_under_way = false;
+                if sent.is_err() {
                     self.close();
                 } else {
                     rest.shared.feed_written(rest.name);
@@ -198,8 +221,8 @@ impl Wire {
 
 /// What comes of reading.
 pub(crate) enum Read {
-    /// Whole bundles.
-    Bundles(Bytes),
+    /// Whole bundles, and perhaps part of one after them.
+    Bundles { bundles: Bytes, has_more: bool },
     /// Part of one.
     Part,
     /// Nothing, for as long as the socket was told to wait.

@@ -121,7 +121,7 @@ fn run(shared: &Weak<Shared>, connected: io::Result<TcpStream>) {
             return false;
         };
         match read {
-            Read::Bundles(bundles) => shared.feed_bundles(exchange, bundles),
+            Read::Bundles { bundles, .. } => shared.feed_bundles(exchange, bundles),
             Read::Part if told.elapsed() >= PROGRESS => {
                 told = Instant::now();
                 shared.feed_progress(exchange);

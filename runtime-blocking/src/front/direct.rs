@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 /// After an accept that failed.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// A listening socket for direct connections. Dropping it stops it and closes them.
+/// A listening socket for direct connections. Dropping it stops it and closes them; those on which the last
+/// thing is being said end with that.
 pub(crate) struct DirectFront {
     front: Arc<Front>,
     listener: TcpListener,
@@ -91,7 +92,7 @@ impl Drop for DirectFront {
         }
         let open: Vec<_> = self.front.lock().drain(..).collect();
         for wire in open.iter().filter_map(|(_, wire)| wire.upgrade()) {
-            wire.close();
+            wire.stop();
         }
     }
 }
@@ -160,13 +161,14 @@ impl Front {
         wire.read(Frames::new(self.largest), |read| {
             let is_late = |since: Instant, limit: Duration| since.elapsed() > limit;
             match (read, &session) {
-                (Read::Bundles(body), None) => {
-                    session = self.handler.house.begin_direct(body, wire);
+                (Read::Bundles { bundles, has_more }, None) => {
+                    part_since = has_more.then(Instant::now);
+                    session = self.handler.house.begin_direct(bundles, wire);
                     session.is_some()
                 }
-                (Read::Bundles(body), Some((shared, request))) => {
-                    part_since = None;
-                    shared.feed_more(*request, body)
+                (Read::Bundles { bundles, has_more }, Some((shared, request))) => {
+                    part_since = has_more.then(Instant::now);
+                    shared.feed_more(*request, bundles)
                 }
                 (Read::Part | Read::Nothing, None) => {
                     let goes_on = !is_late(begun, self.limits.head_time);

@@ -1,0 +1,272 @@
+//! Direct connections on threads: a session goes by one, leaves it, and ends with it. `runtime-smol/tests/direct.rs` has
+//! the same tests on tasks.
+#![allow(clippy::unwrap_used)]
+
+mod direct_support;
+mod session_support;
+
+use direct_support::{Relay, by, first_bundle, garbage, narrow, say};
+use posthole_blocking::front::Limits;
+use posthole_blocking::{ListenOptions, Listener, Options, Session, Stream, connect};
+use posthole_protocol::Carrier;
+use posthole_runtime::Direct;
+use posthole_tests::bounded::bounded;
+use posthole_tests::pattern::{assert_same, pattern};
+use session_support::{listener, options, url};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+/// Takes direct connections; where.
+fn serve_direct(listener: &Listener) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    listener.serve_direct(socket).unwrap();
+    addr
+}
+
+fn at(addr: SocketAddr) -> Options {
+    options().direct(Direct::At(addr.to_string()))
+}
+
+fn impatient(connections: usize) -> Listener {
+    let limits = Limits {
+        connections,
+        head_time: Duration::from_millis(200),
+        body_time: Duration::from_millis(200),
+        min_rate: 100_000_000,
+        ..Limits::default()
+    };
+    Listener::bind("127.0.0.1:0", ListenOptions::new().limits(limits)).unwrap()
+}
+
+/// Both ends of a session, and of a stream that echoes.
+struct Echo {
+    near: Stream,
+    client: Session,
+    server: Session,
+}
+
+fn echo(listener: &Listener, options: Options) -> Echo {
+    let client = connect(&url(listener), options).unwrap();
+    let server = listener.accept().unwrap();
+    let near = client.open().unwrap();
+    let accepts = server.clone();
+    thread::spawn(move || {
+        let mut far = accepts.accept().unwrap();
+        let mut room = vec![0; 100_000];
+        while let Ok(amount @ 1..) = far.read(&mut room) {
+            if far.write_all(&room[..amount]).is_err() {
+                return;
+            }
+        }
+        let _ = far.shutdown(Shutdown::Write);
+    });
+    Echo {
+        near,
+        client,
+        server,
+    }
+}
+
+impl Echo {
+    fn ping(&mut self) {
+        self.near.write_all(b"?").unwrap();
+        let mut back = [0];
+        self.near.read_exact(&mut back).unwrap();
+        assert_eq!(back, *b"?");
+    }
+
+    /// Sends all of it and gets it back; does something after each half.
+    fn bulk(&mut self, data: &[u8], mut between: impl FnMut()) {
+        let mut writes = self.near.try_clone().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || writes.write_all(data).unwrap());
+            let mut got = vec![0; data.len()];
+            for half in got.chunks_mut(data.len().div_ceil(2)) {
+                self.near.read_exact(half).unwrap();
+                between();
+            }
+            assert_same(&got, data);
+        });
+    }
+}
+
+#[test]
+fn a_session_by_a_direct_connection_alone() {
+    bounded(|| {
+        let listener = listener();
+        let addr = serve_direct(&listener);
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct)));
+        for _ in 0..100 {
+            echo.ping();
+        }
+        echo.bulk(&pattern(1, 20_000_000), || ());
+        echo.client.close().unwrap();
+        assert_eq!(echo.client.stats().exchanges, 0);
+    });
+}
+
+#[test]
+fn a_server_tells_its_port_and_the_session_moves_there() {
+    bounded(|| {
+        let listener = listener();
+        serve_direct(&listener);
+        let mut echo = echo(&listener, options());
+        // By HTTP each of them takes an exchange.
+        let (mut quiet, mut before) = (0, 0);
+        while quiet < 50 {
+            echo.ping();
+            let exchanges = echo.client.stats().exchanges;
+            quiet = if exchanges == before { quiet + 1 } else { 0 };
+            before = exchanges;
+        }
+        assert!(before > 0, "it began by HTTP");
+    });
+}
+
+#[test]
+fn a_connection_that_is_cut_loses_nothing() {
+    bounded(|| {
+        let listener = listener();
+        let relay = Relay::to(serve_direct(&listener));
+        let mut echo = echo(&listener, at(relay.addr));
+        echo.ping();
+        echo.bulk(&pattern(2, 8_000_000), || relay.cut());
+        while relay.made() < 2 {
+            echo.ping();
+        }
+        echo.bulk(&pattern(3, 8_000_000), || relay.cut());
+        assert!(relay.moved() > 0);
+        echo.client.close().unwrap();
+    });
+}
+
+#[test]
+fn a_black_hole_is_left_for_http() {
+    bounded(|| {
+        let listener = listener();
+        let relay = Relay::to(serve_direct(&listener));
+        let mut echo = echo(&listener, at(relay.addr));
+        echo.bulk(&pattern(4, 1_000_000), || ());
+        assert!(relay.moved() > 0, "it went by the connection");
+        relay.swallow();
+        echo.bulk(&pattern(5, 8_000_000), || ());
+        assert!(echo.client.stats().exchanges > 0);
+        echo.client.close().unwrap();
+    });
+}
+
+#[test]
+fn whatever_is_dropped_first_nothing_stays_open() {
+    bounded(|| {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let listener = listener();
+            let http = listener.local_addr().unwrap();
+            let addr = serve_direct(&listener);
+            let relay = Relay::to(addr);
+            let mut echo = echo(&listener, at(relay.addr));
+            echo.ping();
+            let Echo {
+                near,
+                client,
+                server,
+            } = echo;
+            let (mut listener, mut client, mut server) =
+                (Some(listener), Some((near, client)), Some(server));
+            for what in order {
+                match what {
+                    0 => drop(listener.take()),
+                    1 => drop(client.take()),
+                    _ => drop(server.take()),
+                }
+            }
+            while !relay.is_idle()
+                || TcpListener::bind(addr).is_err()
+                || TcpListener::bind(http).is_err()
+            {
+                thread::yield_now();
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_no_bundle_is_closed_and_harms_nobody() {
+    bounded(|| {
+        let listener = impatient(100);
+        let addr = serve_direct(&listener);
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct)));
+        for bytes in garbage() {
+            say(addr, &bytes);
+            echo.ping();
+        }
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+#[test]
+fn part_of_a_bundle_after_a_whole_one_has_its_time() {
+    bounded(|| {
+        let listener = impatient(100);
+        let addr = serve_direct(&listener);
+        let mut bytes = first_bundle(1);
+        let second = bytes.clone();
+        bytes.extend_from_slice(&second[..20]);
+        assert!(!say(addr, &bytes).is_empty(), "the first was answered");
+    });
+}
+
+#[test]
+fn a_connection_that_takes_nothing_ends_with_its_session() {
+    bounded(|| {
+        let listener = impatient(1);
+        let socket = narrow();
+        let addr = socket.local_addr().unwrap();
+        listener.serve_direct(socket).unwrap();
+        let relay = Relay::to(addr);
+        let echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+        let mut far = echo.server.open().unwrap();
+        relay.swallow();
+        // Until no more is taken, by the session as by the socket.
+        far.set_write_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        let data = vec![7; 1_000_000];
+        while far.write(&data).is_ok() {}
+        echo.server.abort();
+        // Its place is for another, though the relay has closed nothing.
+        another_gets_its_place(&listener, addr);
+        assert!(!relay.is_idle());
+    });
+}
+
+#[test]
+fn a_client_that_never_closes_is_closed_with_its_session() {
+    bounded(|| {
+        let listener = impatient(1);
+        let addr = serve_direct(&listener);
+        let relay = Relay::to(addr);
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+        echo.ping();
+        relay.swallow();
+        echo.server.abort();
+        another_gets_its_place(&listener, addr);
+        assert!(!relay.is_idle());
+    });
+}
+
+/// Of which there is one; until then it is turned away and tries again.
+fn another_gets_its_place(listener: &Listener, addr: SocketAddr) {
+    let patient = at(addr)
+        .config(by(Carrier::Direct))
+        .connect_timeout(Duration::from_secs(100));
+    connect(&url(listener), patient).unwrap().abort();
+}

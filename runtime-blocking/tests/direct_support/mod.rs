@@ -1,0 +1,190 @@
+//! For tests of direct connections on either runtime: a relay that does harm, and clients made by hand.
+#![allow(dead_code, unreachable_pub)]
+
+use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+/// Stands between a client and the port for direct connections.
+pub struct Relay {
+    pub addr: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Connections made so far, directions still served, and how often all were cut.
+    made: AtomicUsize,
+    open: AtomicUsize,
+    cuts: AtomicUsize,
+    /// Bytes passed on.
+    moved: AtomicUsize,
+    /// Nothing is read or written.
+    is_hole: AtomicBool,
+    /// It has gone.
+    is_over: AtomicBool,
+}
+
+impl Relay {
+    pub fn to(target: SocketAddr) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let state = Arc::new(State::default());
+        let own = state.clone();
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                if own.is_over.load(SeqCst) {
+                    return;
+                }
+                let (Ok(near), Ok(far)) = (near, TcpStream::connect(target)) else {
+                    continue;
+                };
+                own.made.fetch_add(1, SeqCst);
+                own.open.fetch_add(2, SeqCst);
+                let cuts = own.cuts.load(SeqCst);
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let state = own.clone();
+                    thread::spawn(move || {
+                        state.pump(&from, &to, cuts);
+                        state.open.fetch_sub(1, SeqCst);
+                    });
+                }
+            }
+        });
+        Relay { addr, state }
+    }
+
+    /// How many connections were made.
+    pub fn made(&self) -> usize {
+        self.state.made.load(SeqCst)
+    }
+
+    /// Whether all of them have ended.
+    pub fn is_idle(&self) -> bool {
+        self.state.open.load(SeqCst) == 0
+    }
+
+    /// How many bytes were passed on.
+    pub fn moved(&self) -> usize {
+        self.state.moved.load(SeqCst)
+    }
+
+    /// Resets all connections.
+    pub fn cut(&self) {
+        self.state.cuts.fetch_add(1, SeqCst);
+    }
+
+    /// Neither reads nor writes from now on, and closes nothing.
+    pub fn swallow(&self) {
+        self.state.is_hole.store(true, SeqCst);
+    }
+
+    /// Does again what a relay does.
+    pub fn pass_on(&self) {
+        self.state.is_hole.store(false, SeqCst);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, SeqCst);
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+impl State {
+    fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, cuts: usize) {
+        let pause = Duration::from_millis(2);
+        from.set_read_timeout(Some(pause)).unwrap();
+        let mut room = vec![0; 64 * 1024];
+        loop {
+            if self.cuts.load(SeqCst) > cuts || self.is_over.load(SeqCst) {
+                for stream in [from, to] {
+                    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                    // Wakes the other direction, whose end then is the reset.
+                    let _ = stream.shutdown(Shutdown::Read);
+                }
+                return;
+            }
+            if self.is_hole.load(SeqCst) {
+                thread::sleep(pause);
+                continue;
+            }
+            let amount = match from.read(&mut room) {
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    continue;
+                }
+                Ok(amount @ 1..) => amount,
+                Ok(_) | Err(_) => {
+                    let _ = to.shutdown(Shutdown::Write);
+                    return;
+                }
+            };
+            if to.write_all(&room[..amount]).is_err() {
+                let _ = from.shutdown(Shutdown::Both);
+                return;
+            }
+            self.moved.fetch_add(amount, SeqCst);
+        }
+    }
+}
+
+/// A socket for direct connections whose senders have next to no buffer.
+pub fn narrow() -> TcpListener {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    SockRef::from(&socket).set_send_buffer_size(4096).unwrap();
+    socket
+}
+
+pub fn by(carrier: Carrier) -> Config {
+    Config::builder().carrier(carrier).build().unwrap()
+}
+
+/// The first bundle of a client that has no HTTP at all, as the wire bears it. `seed` makes it another's.
+pub fn first_bundle(seed: u8) -> Vec<u8> {
+    let id = SessionId::from_bytes([seed; 16]);
+    let mut client = Client::new(by(Carrier::Direct), id, Instant::ZERO);
+    client.knows_direct(Instant::ZERO, Duration::ZERO);
+    assert!(client.poll_dial().is_some());
+    client.feed_dialled(Instant::ZERO).unwrap();
+    let request = client.poll_request(Instant::ZERO).unwrap();
+    request.body.into_bytes().to_vec()
+}
+
+/// Sends these bytes to the port, and waits until the server has closed the connection. What it said.
+pub fn say(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.write_all(bytes).unwrap();
+    let (mut said, mut room) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut room) {
+            Ok(0) => return said,
+            Ok(amount) => said.extend_from_slice(&room[..amount]),
+            // A reset: it did not read all of it.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                return said;
+            }
+        }
+    }
+}
+
+/// What is no beginning of a session.
+pub fn garbage() -> Vec<Vec<u8>> {
+    let mut cut = first_bundle(9);
+    cut.truncate(cut.len() - 1);
+    let noise = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
+    vec![
+        Vec::new(),
+        vec![0; 100_000],
+        noise.collect(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        cut[..5].to_vec(),
+        cut,
+    ]
+}
