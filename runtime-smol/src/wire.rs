@@ -14,15 +14,18 @@ use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Pieces handed to one call; a longer chain takes several.
 const PIECES: usize = 64;
 
 /// So many reads in a row, then others have their turn.
 const READS: u32 = 16;
+
+/// How long what is said last may take, and the other side to close after it.
+const LAST: Duration = Duration::from_secs(2);
 
 /// What a direct connection is called, at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,10 @@ pub(crate) enum Name {
 /// A direct connection.
 pub(crate) struct Wire {
     stream: Async<TcpStream>,
+    /// Held for writing, too, which never waits: so what is said last comes after the rest of what was said before.
     writing: Mutex<Writing>,
+    /// Nothing more is said after the last, and by then all is over.
+    ends: OnceLock<Instant>,
 }
 
 #[derive(Default)]
@@ -49,14 +55,15 @@ struct Writing {
 /// What the socket did not take at once, and whom to tell when it has.
 struct Rest {
     unsent: Unsent,
-    shared: Arc<Shared>,
+    /// Weak: a client's session has the connection.
+    shared: Weak<Shared>,
     name: Name,
 }
 
 /// What comes of reading.
 pub(crate) enum Read {
-    /// Whole bundles.
-    Bundles(Bytes),
+    /// Whole bundles, and perhaps part of one after them.
+    Bundles { bundles: Bytes, has_more: bool },
     /// Part of one.
     Part,
     /// The moment that was asked for has come.
@@ -78,6 +85,7 @@ impl Wire {
         Arc::new(Wire {
             stream,
             writing: Mutex::default(),
+            ends: OnceLock::new(),
         })
     }
 
@@ -96,17 +104,25 @@ impl Wire {
         self.tell(|writing| {
             writing.rest = Some(Rest {
                 unsent,
-                shared: shared.clone(),
+                shared: Arc::downgrade(shared),
                 name,
             });
         });
         false
     }
 
-    /// Says the last thing, and closes.
+    /// Says the last thing and closes, as soon as the other side has or when that takes too long.
     pub(crate) fn end(&self, last: Chain) {
+        self.ends.get_or_init(|| Instant::now() + LAST);
         let unsent = Unsent::new(last);
         self.tell(|writing| writing.last = Some(unsent));
+    }
+
+    /// Closes, at once unless the last thing is being said.
+    pub(crate) fn stop(&self) {
+        if self.ends.get().is_none() {
+            self.close();
+        }
     }
 
     /// Closes at once.
@@ -161,10 +177,13 @@ impl Wire {
         let mut reading = Reading {
             frames: Frames::new(most),
             is_drained: false,
-            alarm: late.map_or_else(Alarm::never, Alarm::at),
+            alarm: Alarm::never(),
+            late: None,
         };
+        reading.until(late);
+        let closing = Closing(self);
         poll_fn(|cx| self.poll(cx, &mut reading, &mut on)).await;
-        self.close();
+        drop(closing);
     }
 
     fn poll(
@@ -178,27 +197,46 @@ impl Wire {
             if writing.is_over {
                 return Poll::Ready(());
             }
-            let (rest, last) = (writing.rest.take(), writing.last.take());
             let old = writing.task.replace(cx.waker().clone());
             drop(writing);
             drop(old);
-            if self.poll_write(cx, rest, last).is_ready() {
+            if self.write(cx).is_err() {
                 return Poll::Ready(());
+            }
+            let ends = self.ends.get().copied();
+            if ends.is_some() {
+                reading.until(ends);
             }
             let goes_on = match reading.poll(&self.stream, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                // What has come already must be read, or closing becomes a reset that may overtake what was said last.
+                Poll::Ready(Ok(_)) if ends.is_some() => {
+                    if ends.is_some_and(|ends| Instant::now() >= ends) {
+                        return Poll::Ready(());
+                    }
+                    reading.frames.room().clear();
+                    continue;
+                }
                 Poll::Ready(Ok(_)) => match reading.frames.take() {
-                    Ok(Some(bundles)) => on(Read::Bundles(bundles)),
+                    Ok(Some(bundles)) => on(Read::Bundles {
+                        bundles,
+                        has_more: reading.frames.has_part(),
+                    }),
                     Ok(None) => on(Read::Part),
                     Err(_) => return Poll::Ready(()),
                 },
-                Poll::Pending if Pin::new(&mut reading.alarm).poll(cx).is_ready() => on(Read::Late),
+                Poll::Pending if reading.is_late(cx) => {
+                    if ends.is_some() {
+                        return Poll::Ready(());
+                    }
+                    on(Read::Late)
+                }
                 // What was written meanwhile may have given this something to do.
                 Poll::Pending if self.has_work() => continue,
                 Poll::Pending => return Poll::Pending,
             };
             match goes_on {
-                Then::End if self.lock().last.is_none() => return Poll::Ready(()),
+                Then::End if self.ends.get().is_none() => return Poll::Ready(()),
                 Then::End => {}
                 Then::GoOn(late) => reading.until(late),
             }
@@ -214,45 +252,34 @@ impl Wire {
             || writing.is_over
     }
 
-    /// Writes what is left. `Ready`: the connection is over.
-    fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        rest: Option<Rest>,
-        last: Option<Unsent>,
-    ) -> Poll<()> {
-        if let Some(mut rest) = rest {
-            match self.send_now(&mut rest.unsent) {
-                Ok(true) => rest.shared.feed_written(rest.name),
-                Ok(false) => {
-                    let mut writing = self.lock();
-                    (writing.rest, writing.last) = (Some(rest), last);
-                    drop(writing);
-                    // Ready: it has become so just now, and is tried again.
-                    if self.stream.poll_writable(cx).is_ready() {
-                        cx.waker().wake_by_ref();
-                    }
-                    return Poll::Pending;
+    /// Writes what others could not, as far as the socket takes it.
+    fn write(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            let mut writing = self.lock();
+            let Writing { rest, last, .. } = &mut *writing;
+            let unsent = match (&mut *rest, &mut *last) {
+                (Some(rest), _) => &mut rest.unsent,
+                (None, Some(last)) => last,
+                (None, None) => return Ok(()),
+            };
+            if self.send_now(unsent)? {
+                let done = rest.take();
+                if done.is_none() {
+                    *last = None;
+                    self.stream.get_ref().shutdown(Shutdown::Write)?;
                 }
-                Err(_) => return Poll::Ready(()),
-            }
-        }
-        let Some(mut last) = last else {
-            return Poll::Pending;
-        };
-        match self.send_now(&mut last) {
-            Ok(true) => {
-                let _ = self.stream.get_ref().shutdown(Shutdown::Write);
-                Poll::Ready(())
-            }
-            Ok(false) => {
-                self.lock().last = Some(last);
-                if self.stream.poll_writable(cx).is_ready() {
-                    cx.waker().wake_by_ref();
+                drop(writing);
+                let told = done.and_then(|rest| Some((rest.shared.upgrade()?, rest.name)));
+                if let Some((shared, name)) = told {
+                    shared.feed_written(name);
                 }
-                Poll::Pending
+                continue;
             }
-            Err(_) => Poll::Ready(()),
+            drop(writing);
+            match self.stream.poll_writable(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return Ok(()),
+            }
         }
     }
 
@@ -261,20 +288,35 @@ impl Wire {
     }
 }
 
+/// Closes the connection, also when its task is dropped.
+struct Closing<'a>(&'a Wire);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// What the task knows of what comes.
 struct Reading {
     frames: Frames,
     /// The last read gave less than there was room for: another would most likely give nothing.
     is_drained: bool,
+    /// Left as it is while nothing is to be late, as in bulk that changes with every other read.
     alarm: Alarm,
+    late: Option<Instant>,
 }
 
 impl Reading {
     fn until(&mut self, late: Option<Instant>) {
-        match late {
-            Some(late) => self.alarm.move_to(late),
-            None => self.alarm = Alarm::never(),
+        self.late = late;
+        if let Some(late) = late {
+            self.alarm.move_to(late);
         }
+    }
+
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        self.late.is_some() && Pin::new(&mut self.alarm).poll(cx).is_ready()
     }
 
     fn poll(&mut self, stream: &Async<TcpStream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

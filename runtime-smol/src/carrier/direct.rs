@@ -21,7 +21,7 @@ const LARGEST: usize = 17 << 20;
 /// Partial bundles are told to the core no more often than this; its timers are several times longer.
 const PROGRESS: Duration = Duration::from_millis(50);
 
-/// Where direct connections are made to, and those that are there.
+/// Where direct connections are made to, and the one that is there. Dropped, it closes that.
 pub(crate) struct DirectLane {
     host: String,
     /// `None`: as the server tells.
@@ -59,6 +59,14 @@ impl DirectLane {
     pub(crate) fn address(&self, dial: Dial) -> Option<(String, u16)> {
         let port = self.port.or(dial.port)?;
         Some((self.host.clone(), port))
+    }
+}
+
+impl Drop for DirectLane {
+    fn drop(&mut self) {
+        if let Some((_, wire)) = self.wire.take() {
+            wire.close();
+        }
     }
 }
 
@@ -108,7 +116,7 @@ async fn run(shared: &Weak<Shared>, connected: io::Result<Async<TcpStream>>) {
             return Then::End;
         };
         match read {
-            Read::Bundles(bundles) => {
+            Read::Bundles { bundles, .. } => {
                 shared.turn(|inside| inside.feed_bundles(timer::now(), exchange, bundles));
             }
             Read::Part if told.elapsed() >= PROGRESS => {

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 /// After an accept that failed.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// A listening socket for direct connections. Dropping it stops it and closes them.
+/// A listening socket for direct connections. Dropping it stops it and closes them; those on which the last
+/// thing is being said end with that.
 pub(crate) struct DirectFront(Arc<Front>);
 
 struct Front {
@@ -78,7 +79,7 @@ impl Drop for DirectFront {
             accept.wake();
         }
         for wire in wires.iter().filter_map(|(_, wire)| wire.upgrade()) {
-            wire.close();
+            wire.stop();
         }
     }
 }
@@ -166,25 +167,30 @@ impl Front {
             begun.checked_add(self.limits.head_time),
             self.limits.time_for(self.largest),
         );
+        let until = |part: Option<Instant>| part?.checked_add(whole);
         let mut part = None::<Instant>;
         wire.run(self.largest, first, |read| match (read, &*session) {
-            (Read::Bundles(body), None) => {
-                *session = self.handler.house.begin_direct(body, wire);
-                // Nobody's: it is told so, and then closed.
-                session.as_ref().map_or(Then::End, |_| Then::GoOn(None))
+            (Read::Bundles { bundles, has_more }, None) => {
+                part = has_more.then(Instant::now);
+                *session = self.handler.house.begin_direct(bundles, wire);
+                match session {
+                    Some(_) => Then::GoOn(until(part)),
+                    // Nobody's: it is told so, and then closed.
+                    None => Then::End,
+                }
             }
-            (Read::Bundles(body), Some((shared, request))) => {
-                part = None;
-                if shared.feed_more(*request, body) {
-                    Then::GoOn(None)
+            (Read::Bundles { bundles, has_more }, Some((shared, request))) => {
+                part = has_more.then(Instant::now);
+                if shared.feed_more(*request, bundles) {
+                    Then::GoOn(until(part))
                 } else {
                     Then::End
                 }
             }
             (Read::Part, None) => Then::GoOn(first),
             (Read::Part, Some(_)) => {
-                let late = part.get_or_insert_with(Instant::now).checked_add(whole);
-                Then::GoOn(late)
+                part.get_or_insert_with(Instant::now);
+                Then::GoOn(until(part))
             }
             (Read::Late, _) => {
                 tracing::debug!(%peer, "a direct connection did not say all of a bundle in time");

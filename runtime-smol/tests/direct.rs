@@ -1,0 +1,328 @@
+//! Direct connections on tasks: a session goes by one, leaves it, and ends with it. `runtime-blocking/tests/direct.rs` has
+//! the same tests on threads.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../runtime-blocking/tests/direct_support/mod.rs"]
+mod direct_support;
+mod support;
+
+use async_executor::Executor;
+use direct_support::{Relay, by, first_bundle, garbage, narrow, say};
+use posthole_protocol::Carrier;
+use posthole_runtime::Direct;
+use posthole_smol::front::Limits;
+use posthole_smol::{
+    ListenOptions, Listener, Options, Session, Spawner, Stream, connect, connect_on,
+};
+use smol::future::{poll_once, yield_now, zip};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{assert_same, bounded, in_time, listener, listener_on, options, pattern, url};
+
+/// Takes direct connections; where.
+fn serve_direct(listener: &Listener) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    listener.serve_direct(socket).unwrap();
+    addr
+}
+
+fn at(addr: SocketAddr) -> Options {
+    options().direct(Direct::At(addr.to_string()))
+}
+
+async fn impatient(connections: usize) -> Listener {
+    let limits = Limits {
+        connections,
+        head_time: Duration::from_millis(200),
+        body_time: Duration::from_millis(200),
+        min_rate: 100_000_000,
+        ..Limits::for_tasks()
+    };
+    let options = ListenOptions::new().limits(limits);
+    Listener::bind("127.0.0.1:0", options).await.unwrap()
+}
+
+/// Both ends of a session, and of a stream that echoes.
+struct Echo {
+    near: Stream,
+    client: Session,
+    server: Session,
+}
+
+async fn echo(listener: &Listener, options: Options) -> Echo {
+    echo_on(&Spawner::default(), listener, options).await
+}
+
+async fn echo_on(spawner: &Spawner, listener: &Listener, options: Options) -> Echo {
+    let client = connect_on(spawner, &url(listener), options).await.unwrap();
+    let server = listener.accept().await.unwrap();
+    let near = client.open().await.unwrap();
+    let accepts = server.clone();
+    spawner.spawn(async move {
+        let far = accepts.accept().await.unwrap();
+        drop(accepts);
+        // Whoever cuts it short is not in need of the rest.
+        let _ = smol::io::copy(&far, &mut &far).await;
+        let _ = (&far).close().await;
+    });
+    Echo {
+        near,
+        client,
+        server,
+    }
+}
+
+impl Echo {
+    async fn ping(&mut self) {
+        self.near.write_all(b"?").await.unwrap();
+        let mut back = [0];
+        self.near.read_exact(&mut back).await.unwrap();
+        assert_eq!(back, *b"?");
+    }
+
+    /// Sends all of it and gets it back; does something after each half.
+    async fn bulk(&self, data: &[u8], mut between: impl FnMut()) {
+        let write = async { (&self.near).write_all(data).await.unwrap() };
+        let read = async {
+            let mut got = vec![0; data.len()];
+            for half in got.chunks_mut(data.len().div_ceil(2)) {
+                (&self.near).read_exact(half).await.unwrap();
+                between();
+            }
+            assert_same(&got, data);
+        };
+        zip(write, read).await;
+    }
+}
+
+#[test]
+fn a_session_by_a_direct_connection_alone() {
+    bounded(async {
+        let listener = listener().await;
+        let addr = serve_direct(&listener);
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct))).await;
+        for _ in 0..100 {
+            echo.ping().await;
+        }
+        echo.bulk(&pattern(1, 20_000_000), || ()).await;
+        echo.client.close().await.unwrap();
+        assert_eq!(echo.client.stats().exchanges, 0);
+    });
+}
+
+#[test]
+fn a_server_tells_its_port_and_the_session_moves_there() {
+    bounded(async {
+        let listener = listener().await;
+        serve_direct(&listener);
+        let mut echo = echo(&listener, options()).await;
+        // By HTTP each of them takes an exchange.
+        let (mut quiet, mut before) = (0, 0);
+        while quiet < 50 {
+            echo.ping().await;
+            let exchanges = echo.client.stats().exchanges;
+            quiet = if exchanges == before { quiet + 1 } else { 0 };
+            before = exchanges;
+        }
+        assert!(before > 0, "it began by HTTP");
+    });
+}
+
+#[test]
+fn a_connection_that_is_cut_loses_nothing() {
+    bounded(async {
+        let listener = listener().await;
+        let relay = Relay::to(serve_direct(&listener));
+        let mut echo = echo(&listener, at(relay.addr)).await;
+        echo.ping().await;
+        echo.bulk(&pattern(2, 8_000_000), || relay.cut()).await;
+        while relay.made() < 2 {
+            echo.ping().await;
+        }
+        echo.bulk(&pattern(3, 8_000_000), || relay.cut()).await;
+        assert!(relay.moved() > 0);
+        echo.client.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_black_hole_is_left_for_http() {
+    bounded(async {
+        let listener = listener().await;
+        let relay = Relay::to(serve_direct(&listener));
+        let echo = echo(&listener, at(relay.addr)).await;
+        echo.bulk(&pattern(4, 1_000_000), || ()).await;
+        assert!(relay.moved() > 0, "it went by the connection");
+        relay.swallow();
+        echo.bulk(&pattern(5, 8_000_000), || ()).await;
+        assert!(echo.client.stats().exchanges > 0);
+        echo.client.close().await.unwrap();
+    });
+}
+
+#[test]
+fn whatever_is_dropped_first_no_task_and_nothing_open_stays() {
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        let executor = Arc::new(Executor::new());
+        let spawner = {
+            let executor = Arc::clone(&executor);
+            Spawner::new(move |task| executor.spawn(task).detach())
+        };
+        let test = async {
+            let listener = listener_on(&spawner).await;
+            let http = listener.local_addr().unwrap();
+            let addr = serve_direct(&listener);
+            let relay = Relay::to(addr);
+            let mut echo = echo_on(&spawner, &listener, at(relay.addr)).await;
+            echo.ping().await;
+            let Echo {
+                near,
+                client,
+                server,
+            } = echo;
+            let (mut listener, mut client, mut server) =
+                (Some(listener), Some((near, client)), Some(server));
+            for what in order {
+                match what {
+                    0 => drop(listener.take()),
+                    1 => drop(client.take()),
+                    _ => drop(server.take()),
+                }
+            }
+            while !executor.is_empty() || !relay.is_idle() {
+                yield_now().await;
+            }
+            drop((
+                TcpListener::bind(addr).unwrap(),
+                TcpListener::bind(http).unwrap(),
+            ));
+        };
+        smol::block_on(executor.run(in_time(test)));
+    }
+}
+
+#[test]
+fn an_executor_that_ends_closes_its_connections() {
+    let relay = {
+        let executor = Arc::new(Executor::new());
+        let spawner = {
+            // Weak: the last handle's drop ends it.
+            let executor = Arc::downgrade(&executor);
+            Spawner::new(move |task| {
+                if let Some(executor) = executor.upgrade() {
+                    executor.spawn(task).detach();
+                }
+            })
+        };
+        let begin = async {
+            let listener = listener_on(&spawner).await;
+            let relay = Relay::to(serve_direct(&listener));
+            let mut echo = echo_on(&spawner, &listener, at(relay.addr)).await;
+            echo.ping().await;
+            // What does not fit makes the connection keep its rest.
+            relay.swallow();
+            let data = vec![7; 50_000_000];
+            assert!(poll_once(pin!(echo.near.write_all(&data))).await.is_none());
+            (relay, echo, listener)
+        };
+        let (relay, echo, listener) = smol::block_on(executor.run(in_time(begin)));
+        drop(executor);
+        drop((echo, listener));
+        relay
+    };
+    relay.pass_on();
+    while !relay.is_idle() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_no_bundle_is_closed_and_harms_nobody() {
+    bounded(async {
+        let listener = impatient(100).await;
+        let addr = serve_direct(&listener);
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct))).await;
+        for bytes in garbage() {
+            smol::unblock(move || say(addr, &bytes)).await;
+            echo.ping().await;
+        }
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+#[test]
+fn part_of_a_bundle_after_a_whole_one_has_its_time() {
+    bounded(async {
+        let listener = impatient(100).await;
+        let addr = serve_direct(&listener);
+        let mut bytes = first_bundle(1);
+        let second = bytes.clone();
+        bytes.extend_from_slice(&second[..20]);
+        let said = smol::unblock(move || say(addr, &bytes)).await;
+        assert!(!said.is_empty(), "the first was answered");
+    });
+}
+
+#[test]
+fn a_connection_that_takes_nothing_ends_with_its_session() {
+    bounded(async {
+        let listener = impatient(1).await;
+        let socket = narrow();
+        let addr = socket.local_addr().unwrap();
+        listener.serve_direct(socket).unwrap();
+        let relay = Relay::to(addr);
+        let echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct))).await;
+        let mut far = echo.server.open().await.unwrap();
+        relay.swallow();
+        // Until no more is taken, by the session as by the socket.
+        let data = vec![7; 1_000_000];
+        while in_a_moment(far.write(&data)).await.is_some() {}
+        echo.server.abort();
+        another_gets_its_place(&listener, addr).await;
+        assert!(!relay.is_idle());
+    });
+}
+
+#[test]
+fn a_client_that_never_closes_is_closed_with_its_session() {
+    bounded(async {
+        let listener = impatient(1).await;
+        let addr = serve_direct(&listener);
+        let relay = Relay::to(addr);
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct))).await;
+        echo.ping().await;
+        relay.swallow();
+        echo.server.abort();
+        another_gets_its_place(&listener, addr).await;
+        assert!(!relay.is_idle());
+    });
+}
+
+/// What comes of it, unless that takes long.
+async fn in_a_moment<T>(future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        smol::Timer::after(Duration::from_millis(300)).await;
+        None
+    };
+    smol::future::or(async { Some(future.await) }, late).await
+}
+
+/// Of which there is one; until then it is turned away and tries again.
+async fn another_gets_its_place(listener: &Listener, addr: SocketAddr) {
+    let patient = at(addr)
+        .config(by(Carrier::Direct))
+        .connect_timeout(Duration::from_secs(100));
+    connect(&url(listener), patient).await.unwrap().abort();
+}
