@@ -14,7 +14,8 @@
 //!   while nothing moves the one that the server holds. One without work ends after 4 s;
 //! - per listener, one that accepts, one per HTTP connection, at most
 //!   [`Limits::connections`](front::Limits::connections), and for a moment one per reply that a socket did not take
-//!   at once; a session that nobody speaks for has none.
+//!   at once; a session that nobody speaks for has none;
+//! - per direct connection one that reads, at either end, and one that writes while the socket has no room.
 //!
 //! # Map
 //! ```text
@@ -22,6 +23,7 @@
 //! driver work             round the loop: lock, feed, take what the core says, unlock, do it
 //! client lanes carrier    exchanges begin: threads, and HTTP under them
 //! server handler front    exchanges end: the sessions' house, and HTTP under it
+//! wire relay              direct connections; bytes passed on by whoever brings them
 //! timer wait              the clock and the deadlines; threads that wait
 //! ```
 #![forbid(unsafe_code)]
@@ -45,9 +47,9 @@ mod work;
 pub use client::connect;
 pub use handler::Handler;
 pub use posthole_protocol::{
-    CloseReason, Config, Learned, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
+    Carrier, CloseReason, Config, Learned, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
-pub use posthole_runtime::{ConnectError, ListenOptions, Options, SessionEnded, Stats};
+pub use posthole_runtime::{ConnectError, Direct, ListenOptions, Options, SessionEnded, Stats};
 pub use server::{FrontChoice, Listener};
 pub use session::Session;
 pub use stream::Stream;

@@ -58,7 +58,7 @@
 //! driver work             round the loop: lock, feed, take what the core says, unlock, do it
 //! client lanes carrier    exchanges begin: tasks, and HTTP under them
 //! server handler pending front    exchanges end: the sessions' house, held requests, and HTTP under them
-//! timer wait              the clock and the deadlines; tasks that wait
+//! timer wait wire         the clock and the deadlines; tasks that wait; direct connections
 //! spawn io                where tasks run; sockets and time as hyper wants them
 //! ```
 #![forbid(unsafe_code)]
@@ -85,9 +85,9 @@ pub use client::{connect, connect_on};
 pub use handler::Handler;
 pub use pending::Pending;
 pub use posthole_protocol::{
-    CloseReason, Config, Learned, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
+    Carrier, CloseReason, Config, Learned, ReadError, ResetCode, RouterConfig, StreamId, WriteError,
 };
-pub use posthole_runtime::{ConnectError, ListenOptions, Options, SessionEnded, Stats};
+pub use posthole_runtime::{ConnectError, Direct, ListenOptions, Options, SessionEnded, Stats};
 pub use server::{Incoming, Listener};
 pub use session::Session;
 pub use spawn::Spawner;
