@@ -148,7 +148,7 @@ impl Wire {
                         bundles,
                         has_more: frames.has_part(),
                     }),
-                    Ok(None) => on(Read::Part),
+                    Ok(None) => on(Read::Part(frames.part())),
                     Err(_) => false,
                 },
             };
@@ -223,8 +223,8 @@ impl Wire {
 pub(crate) enum Read {
     /// Whole bundles, and perhaps part of one after them.
     Bundles { bundles: Bytes, has_more: bool },
-    /// Part of one.
-    Part,
+    /// Part of one, so many bytes by now.
+    Part(usize),
     /// Nothing, for as long as the socket was told to wait.
     Nothing,
 }

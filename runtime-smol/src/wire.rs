@@ -64,8 +64,8 @@ struct Rest {
 pub(crate) enum Read {
     /// Whole bundles, and perhaps part of one after them.
     Bundles { bundles: Bytes, has_more: bool },
-    /// Part of one.
-    Part,
+    /// Part of one, so many bytes by now.
+    Part(usize),
     /// The moment that was asked for has come.
     Late,
 }
@@ -222,7 +222,7 @@ impl Wire {
                         bundles,
                         has_more: reading.frames.has_part(),
                     }),
-                    Ok(None) => on(Read::Part),
+                    Ok(None) => on(Read::Part(reading.frames.part())),
                     Err(_) => return Poll::Ready(()),
                 },
                 Poll::Pending if reading.is_late(cx) => {

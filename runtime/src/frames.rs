@@ -35,6 +35,11 @@ impl Frames {
         !self.block.is_empty()
     }
 
+    /// How many bytes of one.
+    pub fn part(&self) -> usize {
+        self.block.len()
+    }
+
     /// Where to append what comes, up to the capacity: there is room.
     pub fn room(&mut self) -> &mut Vec<u8> {
         let wanted = self.first().unwrap_or(0).max(self.block.len() + TOLD);

@@ -122,11 +122,11 @@ fn run(shared: &Weak<Shared>, connected: io::Result<TcpStream>) {
         };
         match read {
             Read::Bundles { bundles, .. } => shared.feed_bundles(exchange, bundles),
-            Read::Part if told.elapsed() >= PROGRESS => {
+            Read::Part(_) if told.elapsed() >= PROGRESS => {
                 told = Instant::now();
                 shared.feed_progress(exchange);
             }
-            Read::Part | Read::Nothing => {}
+            Read::Part(_) | Read::Nothing => {}
         }
         true
     });

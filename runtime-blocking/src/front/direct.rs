@@ -7,7 +7,7 @@ use crate::handler::Handler;
 use crate::timer;
 use crate::wire::{Read, Wire};
 use posthole_protocol::RequestId;
-use posthole_runtime::{Frames, Limits, Quiet, receive_buffer};
+use posthole_runtime::{Budget, Frames, Lease, Limits, Quiet, receive_buffer};
 use socket2::SockRef;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// The most that a stranger may say before it has said whose it is: a client's first bundle is half as large.
+const FIRST: usize = 8 * 1024;
 
 /// After an accept that failed.
 const RETRY: Duration = Duration::from_millis(50);
@@ -31,6 +34,8 @@ struct Front {
     handler: Handler,
     limits: Limits,
     largest: usize,
+    /// For all that has come of bundles and is not whole.
+    budget: Budget,
     quiet: Quiet,
     stopping: AtomicBool,
     next: AtomicU64,
@@ -48,11 +53,12 @@ impl DirectFront {
         limits: Limits,
     ) -> io::Result<DirectFront> {
         listener.set_nonblocking(false)?;
-        let largest = handler.house.body_max();
+        let (largest, bodies) = (handler.house.body_max(), limits.bodies);
         let front = Arc::new(Front {
             handler,
             limits,
             largest,
+            budget: Budget::new(bodies),
             quiet: Quiet::default(),
             stopping: AtomicBool::new(false),
             next: AtomicU64::new(0),
@@ -157,29 +163,33 @@ impl Front {
 
     fn serve(&self, wire: &Arc<Wire>, peer: SocketAddr) {
         let (begun, mut session) = (Instant::now(), None::<(Arc<Shared>, RequestId)>);
-        let mut part_since = None::<Instant>;
+        let (mut part_since, mut lease) = (None::<Instant>, None::<Lease<'_>>);
         wire.read(Frames::new(self.largest), |read| {
             let is_late = |since: Instant, limit: Duration| since.elapsed() > limit;
             match (read, &session) {
                 (Read::Bundles { bundles, has_more }, None) => {
                     part_since = has_more.then(Instant::now);
+                    lease = None;
                     session = self.handler.house.begin_direct(bundles, wire);
                     session.is_some()
                 }
                 (Read::Bundles { bundles, has_more }, Some((shared, request))) => {
                     part_since = has_more.then(Instant::now);
+                    lease = None;
                     shared.feed_more(*request, bundles)
                 }
-                (Read::Part | Read::Nothing, None) => {
+                (Read::Part(bytes), None) if bytes > FIRST => false,
+                (Read::Part(_) | Read::Nothing, None) => {
                     let goes_on = !is_late(begun, self.limits.head_time);
                     if !goes_on {
                         tracing::debug!(%peer, "a direct connection said nothing in time");
                     }
                     goes_on
                 }
-                (Read::Part, Some(_)) => {
+                (Read::Part(bytes), Some(_)) => {
                     let since = *part_since.get_or_insert_with(Instant::now);
-                    !is_late(since, self.limits.time_for(self.largest))
+                    let lease = lease.get_or_insert_with(|| self.budget.lease());
+                    lease.raise_to(bytes) && !is_late(since, self.limits.time_for(self.largest))
                 }
                 (Read::Nothing, Some(_)) => part_since
                     .is_none_or(|since| !is_late(since, self.limits.time_for(self.largest))),

@@ -119,11 +119,11 @@ async fn run(shared: &Weak<Shared>, connected: io::Result<Async<TcpStream>>) {
             Read::Bundles { bundles, .. } => {
                 shared.turn(|inside| inside.feed_bundles(timer::now(), exchange, bundles));
             }
-            Read::Part if told.elapsed() >= PROGRESS => {
+            Read::Part(_) if told.elapsed() >= PROGRESS => {
                 told = Instant::now();
                 shared.turn(|inside| inside.feed_progress(timer::now(), exchange));
             }
-            Read::Part | Read::Late => {}
+            Read::Part(_) | Read::Late => {}
         }
         Then::GoOn(None)
     })

@@ -8,7 +8,7 @@ use crate::spawn::Spawner;
 use crate::timer;
 use crate::wire::{Read, Then, Wire};
 use posthole_protocol::RequestId;
-use posthole_runtime::{Limits, Quiet};
+use posthole_runtime::{Budget, Lease, Limits, Quiet};
 use smol::{Async, Timer};
 use std::future::poll_fn;
 use std::io;
@@ -16,6 +16,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+
+/// The most that a stranger may say before it has said whose it is: a client's first bundle is half as large.
+const FIRST: usize = 8 * 1024;
 
 /// After an accept that failed.
 const RETRY: Duration = Duration::from_millis(50);
@@ -29,6 +32,8 @@ struct Front {
     spawner: Spawner,
     limits: Limits,
     largest: usize,
+    /// For all that has come of bundles and is not whole.
+    budget: Budget,
     quiet: Quiet,
     open: Mutex<Open>,
 }
@@ -54,12 +59,13 @@ impl DirectFront {
         limits: Limits,
     ) -> io::Result<DirectFront> {
         let listener = Async::new(listener)?;
-        let largest = handler.house.body_max();
+        let (largest, bodies) = (handler.house.body_max(), limits.bodies);
         let front = Arc::new(Front {
             handler,
             spawner: spawner.clone(),
             limits,
             largest,
+            budget: Budget::new(bodies),
             quiet: Quiet::default(),
             open: Mutex::default(),
         });
@@ -168,10 +174,11 @@ impl Front {
             self.limits.time_for(self.largest),
         );
         let until = |part: Option<Instant>| part?.checked_add(whole);
-        let mut part = None::<Instant>;
+        let (mut part, mut lease) = (None::<Instant>, None::<Lease<'_>>);
         wire.run(self.largest, first, |read| match (read, &*session) {
             (Read::Bundles { bundles, has_more }, None) => {
                 part = has_more.then(Instant::now);
+                lease = None;
                 *session = self.handler.house.begin_direct(bundles, wire);
                 match session {
                     Some(_) => Then::GoOn(until(part)),
@@ -181,16 +188,23 @@ impl Front {
             }
             (Read::Bundles { bundles, has_more }, Some((shared, request))) => {
                 part = has_more.then(Instant::now);
+                lease = None;
                 if shared.feed_more(*request, bundles) {
                     Then::GoOn(until(part))
                 } else {
                     Then::End
                 }
             }
-            (Read::Part, None) => Then::GoOn(first),
-            (Read::Part, Some(_)) => {
+            (Read::Part(bytes), None) if bytes > FIRST => Then::End,
+            (Read::Part(_), None) => Then::GoOn(first),
+            (Read::Part(bytes), Some(_)) => {
                 part.get_or_insert_with(Instant::now);
-                Then::GoOn(until(part))
+                let lease = lease.get_or_insert_with(|| self.budget.lease());
+                if lease.raise_to(bytes) {
+                    Then::GoOn(until(part))
+                } else {
+                    Then::End
+                }
             }
             (Read::Late, _) => {
                 tracing::debug!(%peer, "a direct connection did not say all of a bundle in time");
