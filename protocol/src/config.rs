@@ -21,11 +21,13 @@ pub const SMALL_BODY: usize = 4096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Carrier {
-    /// A direct connection where one can be had, exchanges where not.
+    /// A direct connection where one can be had; where not, exchanges, and streamed answers if they come through.
     #[default]
     Auto,
     /// Direct connections only.
     Direct,
+    /// Streamed answers where they come through, and no direct connection.
+    Streamed,
     /// Exchanges only: whole bodies, which any path carries.
     Exchange,
 }

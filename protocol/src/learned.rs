@@ -9,6 +9,8 @@ use core::time::Duration;
 pub struct Learned {
     /// Everything goes by a direct connection.
     pub direct: bool,
+    /// Bundles from the server come in a streamed answer.
+    pub streamed: bool,
     /// The size that request bodies are aimed at, in bytes.
     pub body_up: usize,
     /// And that of answers.
@@ -71,6 +73,38 @@ pub enum Lesson {
     Direct,
     /// The direct connection is lost; everything goes by HTTP.
     DirectLost,
+    /// Answers come through piece by piece: the server says what it has in one that goes on.
+    Streamed,
+    /// They don't, or not any more: whole answers from now on.
+    StreamLost {
+        /// What tells.
+        why: Buffered,
+    },
+}
+
+/// Why a streamed answer is no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Buffered {
+    /// Nothing of it came, or nothing more.
+    Silent,
+    /// It came at once, when it had ended.
+    Whole,
+    /// It ended before its end.
+    Cut,
+    /// While it went on, requests did not get through.
+    InTheWay,
+}
+
+impl fmt::Display for Buffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Buffered::Silent => "something on the way keeps answers back until they have ended",
+            Buffered::Whole => "something on the way ends answers before it passes them on",
+            Buffered::Cut => "something on the way cut it",
+            Buffered::InTheWay => "requests did not get through beside it",
+        })
+    }
 }
 
 impl fmt::Display for Lesson {
@@ -100,6 +134,12 @@ impl fmt::Display for Lesson {
             ),
             Lesson::SeveralAtATime => f.write_str("several requests get through at a time again"),
             Lesson::Direct => f.write_str("there is a direct connection: everything goes by it"),
+            Lesson::Streamed => f.write_str(
+                "answers come through piece by piece: the server speaks in one that goes on",
+            ),
+            Lesson::StreamLost { why } => {
+                write!(f, "no streamed answers for now ({why}): whole ones instead")
+            }
             Lesson::DirectLost => {
                 f.write_str("the direct connection is lost: everything goes by HTTP")
             }

@@ -132,7 +132,7 @@ pub use error::{
 };
 pub use event::{Event, Read};
 pub use id::{ExchangeId, Instance, Nonce, RequestId, SessionId, StreamId};
-pub use learned::{Learned, Lesson};
+pub use learned::{Buffered, Learned, Lesson};
 pub use server::{Opening, Reject, Response, Route, Router, Server};
 pub use stats::Stats;
 pub use stream::Stream;

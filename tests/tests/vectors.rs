@@ -374,6 +374,7 @@ impl FromFields for RequestPrefix {
                 "unread" => prefix.unread = number(value),
                 "timer" => prefix.timer = number(value),
                 "long" => prefix.long = Some(number(value)),
+                "streamed" => prefix.streamed = Some(number(value)),
                 "open" => prefix.open = numbers(value),
                 "hold" => prefix.hold = number(value),
                 "wait" => prefix.wait = number(value),
@@ -401,6 +402,7 @@ impl FromFields for AnswerPrefix {
                 "newest" => prefix.newest = number(value),
                 "held" => prefix.held = numbers(value),
                 "backlog" => prefix.backlog = number(value),
+                "more" => prefix.more = Some(number(value)),
                 other => panic!("no answer has {other}"),
             }
         }

@@ -83,6 +83,7 @@ impl Client {
         } = decoded;
         if !self.answered {
             self.answered = true;
+            self.streaming.on_answered(self.session.now);
             self.session.on_connected();
         }
         if let Some(params) = &prefix.opening {
@@ -182,7 +183,7 @@ impl Client {
 
     /// An empty answer before its time is never by itself a reason for another exchange (A11).
     fn on_early(&mut self, entry: &Exchange, held_for: Duration, news: bool) {
-        if news || held_for >= entry.wait * 4 / 5 {
+        if news || held_for >= entry.wait * 4 / 5 || self.streaming.heard().is_some() {
             self.early = 0;
             self.held_less = false;
         } else if self.exchanges.is_empty() {

@@ -25,7 +25,7 @@ const AGAIN_MAX: Duration = Duration::from_secs(300);
 const GOOD: Duration = Duration::from_secs(60);
 
 /// How long the first answer on a connection may take before it is given up.
-const TRIAL: Duration = Duration::from_secs(3);
+pub(crate) const TRIAL: Duration = Duration::from_secs(3);
 
 /// While bytes move, each side says something at least this often, so that a dead connection is noticed soon.
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -104,7 +104,8 @@ impl Direct {
 
     /// An address is known.
     pub(crate) fn want(&mut self, now: Instant) {
-        if self.carrier != Carrier::Exchange && !self.wanted {
+        let may = matches!(self.carrier, Carrier::Auto | Carrier::Direct);
+        if may && !self.wanted {
             self.wanted = true;
             self.dial_at = Some(now);
         }

@@ -29,13 +29,15 @@ pub(crate) struct Exchange {
     pub(crate) doubted: Option<Instant>,
 }
 
-/// Those that are open, oldest first, and those of them that nobody waits for any more. But for the long one each is a
+/// Those that are open, oldest first, and those of them that nobody waits for any more. But for the long ones each is a
 /// request and its response, and only those are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Exchanges {
     open: Vec<Exchange>,
     /// The long one, which is none of `open`.
     long: Option<u64>,
+    /// The one whose answer is streamed, which is none of `open` either.
+    streamed: Option<u64>,
     next: u64,
     cancels: VecDeque<u64>,
 }
@@ -84,6 +86,23 @@ impl Exchanges {
         Some(number)
     }
 
+    /// Opens an exchange whose answer may be streamed, in place of one that there may have been.
+    pub(crate) fn open_streamed(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.streamed = Some(number);
+        number
+    }
+
+    /// Its streamed answer is over. `cancel`: the embedder does not know yet.
+    pub(crate) fn end_streamed(&mut self, cancel: bool) -> Option<u64> {
+        let number = self.streamed.take()?;
+        if cancel {
+            self.cancels.push_back(number);
+        }
+        Some(number)
+    }
+
     pub(crate) fn push(&mut self, exchange: Exchange) {
         self.next = exchange.number + 1;
         self.open.push(exchange);
@@ -121,7 +140,8 @@ impl Exchanges {
     /// The numbers of those open but `own`, newest first, as a request lists them.
     pub(crate) fn list(&self, own: Option<u64>) -> Vec<u64> {
         let short = self.open.iter().map(|e| e.number);
-        let mut all: Vec<_> = short.chain(self.long).filter(|n| Some(*n) != own).collect();
+        let long = self.long.into_iter().chain(self.streamed);
+        let mut all: Vec<_> = short.chain(long).filter(|n| Some(*n) != own).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));
         all
     }

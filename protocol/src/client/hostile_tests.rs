@@ -213,6 +213,7 @@ fn hostile_client(seed: u64) {
                 rng.number(bundle)
             };
             let prefix = RequestPrefix {
+                streamed: None,
                 opening: rng.chance(30).then(|| rng.params()),
                 echo: rng.chance(50).then_some(Nonce(3)),
                 ack: rng.ack(seen),
@@ -316,6 +317,7 @@ fn hostile_server(seed: u64) {
             };
             let newest = rng.number(exchange.number());
             let prefix = AnswerPrefix {
+                more: None,
                 opening: rng.chance(30).then(|| rng.params()),
                 nonce: rng.chance(30).then(|| Nonce(rng.next())),
                 read: rng.chance(90),

@@ -32,6 +32,7 @@ impl Client {
         let trips = direct.and_then(|long| long.trips.shortest());
         Learned {
             direct: direct.is_some(),
+            streamed: self.streaming.heard().is_some(),
             body_up: direct.map_or(path.body_up(), |long| long.pace.target()),
             body_down: path.body_down(),
             limit_up: path.limit_up(config),

@@ -2,11 +2,12 @@
 //! (A22; PROTOCOL §5.8).
 
 use super::direct::Long;
-use super::schedule::Plan;
+use super::schedule::{Plan, Way};
 use super::{Client, Dial, Lesson};
 use crate::config::SMALL_BODY;
 use crate::error::{Failure, UnknownExchange};
 use crate::id::ExchangeId;
+use crate::learned::Buffered;
 use crate::session::Room;
 use crate::time::Instant;
 use crate::wire::{AnswerPrefix, Bundle, decode};
@@ -62,7 +63,7 @@ impl Client {
         }
     }
 
-    /// Whole bundles came on the connection of a long exchange.
+    /// Whole bundles came on the connection of a long exchange, or of a streamed answer before its end.
     ///
     /// # Errors
     /// If the exchange is not open (any more); nothing changes.
@@ -72,6 +73,11 @@ impl Client {
         exchange: ExchangeId,
         mut body: Bytes,
     ) -> Result<(), UnknownExchange> {
+        if self.is_streamed(exchange.0) {
+            self.advance(now);
+            self.on_stream_bundles(exchange.0, body, false);
+            return Ok(());
+        }
         self.long(exchange)?;
         self.advance(now);
         let size = body.len();
@@ -184,13 +190,18 @@ impl Client {
         self.early = 0;
     }
 
-    /// Whether a failure that was fed is the long exchange's.
+    /// Whether a failure that was fed is a long exchange's.
     pub(super) fn fail_long(
         &mut self,
         now: Instant,
         exchange: ExchangeId,
         _why: Failure,
     ) -> Result<(), UnknownExchange> {
+        if self.is_streamed(exchange.0) {
+            self.advance(now);
+            self.end_stream(false, Some(Buffered::Cut));
+            return Ok(());
+        }
         self.long(exchange)?;
         self.advance(now);
         if !self.session.is_over() {
@@ -230,7 +241,7 @@ impl Client {
                 room,
                 wait: Long::wait_now(now, self.last_byte),
                 probe: false,
-                long: true,
+                way: Way::Long,
             }),
             later => Err(later),
         }

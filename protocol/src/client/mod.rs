@@ -13,6 +13,7 @@ mod path;
 mod queue;
 mod rebase;
 mod schedule;
+mod streamed;
 
 use crate::config::{Config, SMALL_BODY};
 use crate::error::{CloseReason, Failure, OpenError, UnknownExchange};
@@ -33,6 +34,8 @@ use hold::Hold;
 use learned::Lessons;
 use path::Path;
 use queue::Queue;
+use schedule::Way;
+use streamed::Streaming;
 
 /// The version spoken.
 const VERSION: u8 = 1;
@@ -49,6 +52,9 @@ pub struct Request {
     pub patience: Duration,
     /// A bundle of a long exchange: to be written on its connection, and [`Client::feed_written`] then.
     pub long: bool,
+    /// The answer may be streamed ([`Client::reads_pieces`]): its bundles are fed by [`Client::feed_bundles`] as they come, and its end, with what is
+    /// left of it, by [`Client::feed_response`].
+    pub streamed: bool,
 }
 
 /// A direct connection is wanted.
@@ -72,6 +78,7 @@ pub struct Client {
     lessons: Lessons,
     fails: Fails,
     direct: Direct,
+    streaming: Streaming,
     /// The server has answered: requests need not carry the opening.
     answered: bool,
     replaces: Option<SessionId>,
@@ -105,6 +112,7 @@ impl Client {
             queue: Queue::default(),
             lessons: Lessons::default(),
             direct: Direct::new(&config),
+            streaming: Streaming::new(&config),
             session: Session::new(Side::Client, config, id, now),
             exchanges: Exchanges::default(),
             fails: Fails::default(),
@@ -157,6 +165,11 @@ impl Client {
         exchange: ExchangeId,
         body: Bytes,
     ) -> Result<(), UnknownExchange> {
+        if self.is_streamed(exchange.0) {
+            self.advance(now);
+            self.on_stream_bundles(exchange.0, body, true);
+            return Ok(());
+        }
         let entry = self
             .exchanges
             .get(exchange.0)
@@ -236,7 +249,7 @@ impl Client {
         exchange: ExchangeId,
     ) -> Result<(), UnknownExchange> {
         let is_long = self.exchanges.is_long(exchange.0);
-        if !is_long {
+        if !is_long && !self.is_streamed(exchange.0) {
             self.exchanges.get(exchange.0).ok_or(UnknownExchange)?;
         }
         self.advance(now);
@@ -268,7 +281,7 @@ impl Client {
         }
         let plan = self.plan().ok()?;
         let sent_at = self.session.now.max(now);
-        let long = self.direct.long.as_ref().filter(|_| plan.long);
+        let long = self.direct.long.as_ref().filter(|_| plan.way == Way::Long);
         let number = long.map_or(self.exchanges.next(), |long| long.exchange);
         let mut prefix = self.prefix(&plan, number);
         let room = plan.room.bytes.saturating_sub(prefix.cost() + 16);
@@ -290,7 +303,8 @@ impl Client {
         self.last_sent = sent_at;
         self.responded = false;
         self.echo_due = false;
-        if let Some(long) = self.direct.long.as_mut().filter(|_| plan.long) {
+        self.streaming.on_told();
+        if let Some(long) = self.direct.long.as_mut().filter(|_| plan.way == Way::Long) {
             (long.busy, long.sent, long.wait) = (true, Some(sent_at), plan.wait);
             if alone {
                 long.pace.on_first(sent_at);
@@ -301,6 +315,20 @@ impl Client {
                 body,
                 patience,
                 long: true,
+                streamed: false,
+            });
+        }
+        if plan.way == Way::Streamed {
+            self.exchanges.open_streamed();
+            self.streaming.on_asked(sent_at, number);
+            self.stats.exchanges += 1;
+            let patience = self.session.config.patience + self.session.config.wait;
+            return Some(Request {
+                exchange: ExchangeId(number),
+                body,
+                patience,
+                long: false,
+                streamed: true,
             });
         }
 
@@ -339,6 +367,7 @@ impl Client {
             body,
             patience,
             long: false,
+            streamed: false,
         })
     }
 
@@ -359,7 +388,13 @@ impl Client {
             replaces: self.replaces,
             ..Params::default()
         });
-        let long = self.direct.long.as_ref().filter(|_| plan.long);
+        let is_long = plan.way == Way::Long;
+        let long = self.direct.long.as_ref().filter(|_| is_long);
+        let streamed = match plan.way {
+            Way::Streamed => Some(0),
+            Way::Short => self.streaming.heard().map(|heard| number - heard),
+            Way::Long => None,
+        };
         let timer = long.map_or_else(
             || self.timer(0, 0),
             |long| long.timer(config, self.session.peer_ack_delay),
@@ -371,13 +406,14 @@ impl Client {
             credit: config.pool,
             unread: self.session.unread,
             timer: wire_micros(timer),
-            long: plan.long.then(|| self.exchanges.next() - 1 - number),
+            long: is_long.then(|| self.exchanges.next() - 1 - number),
+            streamed,
             open: self.exchanges.list(Some(number)),
             hold: self.hold() as u64,
             wait: wire_micros(plan.wait) / 1000,
             answer_max: if plan.probe {
                 SMALL_BODY
-            } else if plan.long {
+            } else if plan.way != Way::Short {
                 self.session.config.body_max()
             } else {
                 self.part_of(self.path.body_down())
@@ -395,6 +431,7 @@ impl Client {
                 self.exchanges.give_up(number);
             }
             self.exchanges.end_long(true);
+            self.exchanges.end_streamed(true);
         }
         self.exchanges.poll_cancel().map(ExchangeId)
     }

@@ -27,6 +27,7 @@ impl Client {
         self.fails.instants(visit);
         self.exchanges.instants(visit);
         self.direct.instants(visit);
+        self.streaming.instants(visit);
         self.hold.instants(visit);
         self.queue.instants(visit);
         let other = [&mut self.early_at, &mut self.answered_at];

@@ -18,8 +18,18 @@ pub(crate) struct Plan {
     pub(crate) room: Room,
     pub(crate) wait: Duration,
     pub(crate) probe: bool,
-    /// In the long exchange.
-    pub(crate) long: bool,
+    pub(crate) way: Way,
+}
+
+/// How an exchange is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As a request and its answer.
+    Short,
+    /// As another bundle on the connection of the long exchange.
+    Long,
+    /// As a request whose answer may be streamed.
+    Streamed,
 }
 
 impl Client {
@@ -73,6 +83,10 @@ impl Client {
         if self.is_race() {
             return self.race();
         }
+        let ask_at = self.ask_at();
+        if ask_at.is_some_and(|at| at <= now) {
+            return Ok(self.ask());
+        }
         // Where there is room for both, a keystroke goes alone: whoever reads it waits for no bulk.
         let alone = self.session.streams.is_mixed() && self.exchanges.len() + 1 < self.requests();
         let room = if self.exchanges.bulk() < self.bulk_slots() && !alone {
@@ -80,18 +94,20 @@ impl Client {
         } else {
             small_room
         };
-        let speak = if self.echo_due {
+        let speak = if self.echo_due || self.streaming.is_news() {
             Some(now)
         } else {
             self.speak_at(room)
         };
-        let at = [speak, self.poll_at()].into_iter().flatten().min();
+        let owed = self.owed_at();
+        let all = [speak, owed, self.poll_at(), ask_at];
+        let at = all.into_iter().flatten().min();
         match at {
             Some(at) if at <= now => Ok(Plan {
                 room,
                 wait: self.wait(),
                 probe: false,
-                long: false,
+                way: Way::Short,
             }),
             later => Err(later),
         }
@@ -117,7 +133,7 @@ impl Client {
             },
             wait: Duration::ZERO,
             probe: false,
-            long: false,
+            way: Way::Short,
         })
     }
 
@@ -134,8 +150,28 @@ impl Client {
             },
             wait: Duration::ZERO,
             probe: true,
-            long: false,
+            way: Way::Short,
         })
+    }
+
+    /// The request whose answer may be streamed: it bears nothing itself.
+    fn ask(&self) -> Plan {
+        Plan {
+            room: Room {
+                bytes: 0,
+                small: true,
+                long: false,
+            },
+            wait: self.session.config.wait,
+            probe: false,
+            way: Way::Streamed,
+        }
+    }
+
+    /// When an acknowledgement is owed that no poll carries, because a streamed answer goes on and on.
+    fn owed_at(&self) -> Option<Instant> {
+        let streams = self.streaming.heard().is_some() && self.hint > 0;
+        streams.then(|| self.session.owed_soon_at()).flatten()
     }
 
     fn speak_at(&self, room: Room) -> Option<Instant> {
@@ -180,6 +216,10 @@ impl Client {
     fn poll_at(&self) -> Option<Instant> {
         let now = self.session.now;
         let open = self.exchanges.len();
+        // The streamed answer is the one that is held; a request now and then shows that its client is there.
+        if self.streaming.heard().is_some() {
+            return (open == 0).then(|| self.last_sent.after(self.wait()));
+        }
         if open == 0 {
             // Empty answers before their time, twice in a row: something answers at once whatever is asked (A11).
             return Some(match self.early {
@@ -229,7 +269,7 @@ impl Client {
     /// How many exchanges the server is to hold: more while much waits there (S13).
     pub(super) fn hold(&self) -> usize {
         let most = self.requests().saturating_sub(1).max(1);
-        let wanted = if self.hint > 0 {
+        let wanted = if self.hint > 0 && self.streaming.heard().is_none() {
             most.saturating_sub(self.exchanges.bulk())
         } else {
             usize::from(self.session.config.hold)
@@ -284,8 +324,10 @@ impl Client {
         let fates = self.fates().map(|(_, at, _)| at).min();
         let give_up = self.fails.give_up_at(&self.session.config);
         let long = self.long_fate().map(|(at, _)| at);
+        let streamed = self.stream_fate().map(|(at, _)| at);
         let dial = self.direct.dial_at();
-        [plan, fates, long, dial, give_up, self.session.flush_at()]
+        let flush = self.session.flush_at();
+        [plan, fates, long, streamed, dial, give_up, flush]
             .into_iter()
             .flatten()
             .min()
@@ -347,6 +389,7 @@ impl Client {
     /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.
     pub(super) fn on_time(&mut self) {
         self.on_long_time();
+        self.on_stream_time();
         let now = self.session.now;
         // Where much time has passed, what is late is lost next. No round leaves anything for the same round again.
         while let Some((exchange, fate)) = self.due_fate() {

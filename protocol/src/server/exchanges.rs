@@ -18,7 +18,7 @@ const COPIES: usize = 2;
 const ANSWERED: usize = 64;
 
 /// Why an exchange is answered without waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum AtOnce {
     No,
     /// It opens the session: its sender has nothing yet, so it waits for a reply to ride on it, but not long (A7).
@@ -46,16 +46,37 @@ pub(crate) struct Held {
     pub(crate) long: Option<Long>,
 }
 
+/// What a long exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// A connection, on which its client speaks as well.
+    Duplex,
+    /// The streamed answer to one request. Not `heard` until another request says that it comes through piece by
+    /// piece: till then it carries nothing.
+    Streamed { heard: bool },
+}
+
 /// What more is known of a long exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Long {
+    pub(crate) kind: Kind,
     /// A bundle was handed out that has not been written yet.
     pub(crate) busy: bool,
     /// What was said in it is late: it may be dead.
     pub(crate) doubted: bool,
-    /// When something was last said in it.
+    /// When something was last said in it, and within which time something more is to be.
     pub(crate) said_at: Instant,
+    pub(crate) within: Duration,
     pub(crate) pace: Pace,
+}
+
+/// What became of a copy of a held request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// The one whose place it has taken: nobody waits for that.
+    pub(crate) replaced: Option<RequestId>,
+    /// What the answer has carried so far went to that one.
+    pub(crate) streamed: bool,
 }
 
 /// What a request is to this session.
@@ -109,11 +130,28 @@ impl Exchanges {
         held.find(|h| h.long.is_some() && h.requests.contains(&request))
     }
 
+    /// The number of the connection that this request began, if that is still there.
+    pub(crate) fn duplex(&self, request: RequestId) -> Option<u64> {
+        let mut held = self.held.iter();
+        let held = held.find(|h| h.is_duplex() && h.requests.contains(&request))?;
+        Some(held.number)
+    }
+
+    pub(crate) fn is_duplex(&self, request: RequestId) -> bool {
+        self.duplex(request).is_some()
+    }
+
     /// Whether this number is that of a connection, and may not come by another request; nor may a connection take that
     /// of a request.
-    pub(crate) fn is_anothers(&self, number: u64, long: bool) -> bool {
+    pub(crate) fn is_anothers(&self, number: u64, duplex: bool) -> bool {
         let mut held = self.held.iter();
-        held.any(|h| h.number == number && (long || h.long.is_some()))
+        held.any(|h| h.number == number && (duplex || h.is_duplex()))
+    }
+
+    /// The exchange whose answer is streamed, if there is one. The newest: a client has one at most.
+    pub(crate) fn streamed(&mut self) -> Option<&mut Held> {
+        let mut held = self.held.iter_mut().rev();
+        held.find(|h| h.heard().is_some())
     }
 
     /// A long exchange by its number.
@@ -197,11 +235,22 @@ impl Exchanges {
         self.held.insert(at, held);
     }
 
-    /// Adds a copy of a held request; gives back the one that it replaces, if there are too many.
-    pub(crate) fn add_copy(&mut self, number: u64, request: RequestId) -> Option<RequestId> {
-        let held = self.held.iter_mut().find(|h| h.number == number)?;
+    /// Adds a copy of a held request. A streamed answer goes to the newest alone, and begins anew.
+    pub(crate) fn add_copy(&mut self, number: u64, request: RequestId) -> Copied {
+        let Some(held) = self.held.iter_mut().find(|h| h.number == number) else {
+            return Copied::default();
+        };
         held.requests.push(request);
-        (held.requests.len() > COPIES).then(|| held.requests.remove(0))
+        let streamed = held.heard().is_some();
+        if streamed && let Some(long) = &mut held.long {
+            (long.busy, long.kind) = (false, Kind::Streamed { heard: false });
+            held.at_once = held.at_once.max(AtOnce::Data);
+        }
+        let most = if streamed { 1 } else { COPIES };
+        Copied {
+            replaced: (held.requests.len() > most).then(|| held.requests.remove(0)),
+            streamed,
+        }
     }
 
     /// What is held under this number, if it stays when it is answered.
@@ -211,14 +260,15 @@ impl Exchanges {
         stays.then(|| held.clone())
     }
 
-    /// A bundle of a long exchange was handed out. `alone`: nothing else of it was under way.
-    pub(crate) fn on_said(&mut self, number: u64, now: Instant, alone: bool) {
+    /// A bundle of a long exchange was handed out, to be followed by another `within` this time. `alone`: nothing else of
+    /// it was under way.
+    pub(crate) fn on_said(&mut self, number: u64, now: Instant, within: Duration, alone: bool) {
         let Some(held) = self.held.iter_mut().find(|h| h.number == number) else {
             return;
         };
         held.at_once = AtOnce::No;
         if let Some(long) = &mut held.long {
-            (long.busy, long.said_at) = (true, now);
+            (long.busy, long.said_at, long.within) = (true, now, within);
             if alone {
                 long.pace.on_first(now);
             }

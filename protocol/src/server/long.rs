@@ -1,7 +1,10 @@
-//! The long exchange that a direct connection is, from the server's end (A22; PROTOCOL §5.8).
+//! Long exchanges from the server's end: what a direct connection is, and a streamed answer (A22; PROTOCOL §5.8, §5.9).
 
-use super::exchanges::{AtOnce, Held};
+use super::exchanges::{AtOnce, Held, Kind, Long};
 use super::{Reject, Server};
+use crate::config::Config;
+use crate::pace::Pace;
+use crate::session::Room;
 use crate::id::RequestId;
 use crate::outbox::FlightInfo;
 use crate::time::Instant;
@@ -14,6 +17,11 @@ const WAIT_MIN: Duration = Duration::from_millis(500);
 /// Nor to cut what it says into smaller pieces than any message needs (A2).
 const BODY_MIN: usize = 32 * 1024;
 
+/// A streamed answer carries something at least this often while bytes move, and at rest (A22): so its client learns
+/// soon that it has been cut or is being kept back.
+const MORE_MIN: Duration = Duration::from_secs(1);
+const MORE_MAX: Duration = Duration::from_secs(20);
+
 /// For how long the server may say nothing in the exchange of this request.
 pub(super) fn wait(prefix: &RequestPrefix) -> Duration {
     let wait = Duration::from_millis(prefix.wait.min(600_000));
@@ -21,6 +29,32 @@ pub(super) fn wait(prefix: &RequestPrefix) -> Duration {
         wait.max(WAIT_MIN)
     } else {
         wait
+    }
+}
+
+impl Long {
+    /// What the exchange of this request is, if it is a long one. `streams`: its answer may be streamed, if it asks.
+    pub(super) fn of(
+        prefix: &RequestPrefix,
+        streams: bool,
+        config: &Config,
+        now: Instant,
+    ) -> Option<Long> {
+        let kind = if prefix.long.is_some() {
+            Kind::Duplex
+        } else if streams && prefix.streamed == Some(0) {
+            Kind::Streamed { heard: false }
+        } else {
+            return None;
+        };
+        Some(Long {
+            kind,
+            busy: false,
+            doubted: false,
+            said_at: now,
+            within: wait(prefix),
+            pace: Pace::new(config),
+        })
     }
 }
 
@@ -52,6 +86,7 @@ impl Server {
         };
         held.arrived_at = now;
         held.wait = wait(prefix);
+        held.long.iter_mut().for_each(|long| long.within = held.wait);
         held.answer_max = usize::try_from(prefix.answer_max)
             .map_or(body_max, |n| n.clamp(BODY_MIN, body_max.max(BODY_MIN)));
         if !fine {
@@ -66,6 +101,39 @@ impl Server {
                 self.session.outbox.prompt(number);
             }
         }
+    }
+
+    /// The newest request says that this streamed answer comes through, or of none that it does. `acked`: how much had been
+    /// acknowledged before it.
+    pub(super) fn on_stream_heard(&mut self, exchange: Option<u64>, acked: u64) {
+        let (now, acked) = (self.session.now, self.session.outbox.acked() - acked);
+        let Some(held) = self.exchanges.streamed() else {
+            return;
+        };
+        let (number, hears) = (held.number, exchange == Some(held.number));
+        if hears {
+            held.arrived_at = now;
+        }
+        let Some(long) = &mut held.long else {
+            return;
+        };
+        let heard = long.kind == Kind::Streamed { heard: true };
+        long.kind = Kind::Streamed { heard: hears };
+        if hears {
+            long.pace.on_acked(now, acked);
+            if core::mem::take(&mut long.doubted) {
+                self.session.outbox.prompt(number);
+            }
+        } else if heard {
+            // Its client has heard nothing for too long.
+            long.doubted = true;
+            self.session.outbox.late(number, now);
+        }
+    }
+
+    /// Within which time a streamed answer that says something now is to say more: half the time since bytes last moved.
+    pub(super) fn more(&self, now: Instant) -> Duration {
+        (now.since(self.last_byte) / 2).clamp(MORE_MIN, MORE_MAX)
     }
 
     /// What comes by the connection can't be read: it carries nothing more.
@@ -88,17 +156,50 @@ impl Server {
 }
 
 impl Held {
+    /// Whether its client speaks in it, too.
+    pub(super) fn is_duplex(&self) -> bool {
+        let kind = self.long.as_ref().map(|long| long.kind);
+        kind == Some(Kind::Duplex)
+    }
+
+    /// If its answer is streamed: whether it comes through.
+    pub(super) fn heard(&self) -> Option<bool> {
+        match self.long.as_ref()?.kind {
+            Kind::Streamed { heard } => Some(heard),
+            Kind::Duplex => None,
+        }
+    }
+
+    /// Whether it is taken for dead.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.long.as_ref().is_some_and(|long| long.doubted)
+    }
+
     /// Whether something can be said in it now.
     pub(super) fn can_speak(&self) -> bool {
         self.long.as_ref().is_none_or(|long| !long.busy)
     }
 
+    /// What may go into its next bundle, with so many bytes of it under way. `None`: it is no long one.
+    pub(super) fn long_room(&self, flying: u64) -> Option<Room> {
+        let long = self.long.as_ref()?;
+        let room = Room::of_long(&long.pace, flying);
+        let most = if self.heard() == Some(false) {
+            0 // it has to come through first
+        } else {
+            self.answer_max
+        };
+        Some(Room {
+            bytes: room.bytes.min(most),
+            ..room
+        })
+    }
+
     /// When something is said in it though there is nothing to say.
     pub(super) fn ends_at(&self) -> Instant {
-        let since = self
-            .long
-            .as_ref()
-            .map_or(self.arrived_at, |long| long.said_at);
-        since.after(self.wait)
+        match &self.long {
+            Some(long) => long.said_at.after(long.within),
+            None => self.arrived_at.after(self.wait),
+        }
     }
 }

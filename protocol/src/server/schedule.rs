@@ -52,18 +52,22 @@ impl Server {
         }
         let mut held = all.iter().filter(|h| h.long.is_none());
         let (oldest, freshest) = (held.clone().next(), held.clone().next_back());
-        let surplus = held.clone().count() > self.hold;
+        // A streamed answer is one of those that are held.
+        let streamed = self.streamed();
+        let hold = self.hold - usize::from(streamed.is_some_and(|h| !h.is_doubted()));
+        let surplus = held.clone().count() > hold;
         let short = if surplus { oldest } else { freshest };
+        let streamed = streamed.filter(|h| !h.is_doubted() || short.is_none());
         // A connection speaks while nothing newer has come another way.
-        let long = all
-            .iter()
-            .find(|h| h.long.as_ref().is_some_and(|l| !l.doubted));
+        let long = all.iter().find(|h| h.is_duplex() && !h.is_doubted());
         let long = long.filter(|l| freshest.is_none_or(|h| l.arrived_at >= h.arrived_at));
-        let speaker = match long {
-            Some(long) => Some(long).filter(|h| h.can_speak()),
-            None => short,
+        let speakers = match long {
+            Some(long) => [Some(long), None],
+            None => [short, streamed],
         };
-        let speak = speaker.and_then(|h| Some((self.speak_at(self.room(h))?, h)));
+        let speakers = speakers.into_iter().flatten().filter(|h| h.can_speak());
+        let speak = speakers.filter_map(|h| Some((self.speak_at(self.room(h))?, h)));
+        let speak = speak.min_by_key(|(at, _)| *at);
         // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming, and
         // while bulk is held its sender may have no exchange for more.
         let released = oldest.filter(|_| surplus).map(|oldest| {
@@ -92,6 +96,12 @@ impl Server {
             }),
             later => Err(later.map(|(at, _)| at)),
         }
+    }
+
+    /// The streamed answer that comes through.
+    fn streamed(&self) -> Option<&Held> {
+        let mut held = self.exchanges.held().iter();
+        held.find(|h| h.heard() == Some(true))
     }
 
     fn speak_at(&self, room: Room) -> Option<Instant> {
@@ -125,13 +135,9 @@ impl Server {
             let mut flights = self.session.outbox.flights();
             flights.any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
         };
-        if let Some(long) = &held.long {
-            let flying = self.session.outbox.flying_bytes(held.number);
-            let room = Room::of_long(&long.pace, flying);
-            return Room {
-                bytes: room.bytes.min(held.answer_max),
-                ..room
-            };
+        let flying = self.session.outbox.flying_bytes(held.number);
+        if let Some(room) = held.long_room(flying) {
+            return room;
         }
         let last = self
             .exchanges
@@ -140,7 +146,10 @@ impl Server {
             .filter(|h| h.long.is_none())
             .count()
             == 1;
-        let alone = if last {
+        // Bulk goes by the streamed answer, if there is one.
+        let alone = if self.streamed().is_some_and(|h| !h.is_doubted()) {
+            true
+        } else if last {
             self.hold > 1 && self.told > 0 && bulk_is_out()
         } else {
             self.session.streams.is_mixed()

@@ -347,8 +347,7 @@ impl Session {
             .due_at()
             .filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
         let owed = if room.long {
-            let bytes = LONG_ACK_BYTES.min(config.pool / 4);
-            self.inbox.owed_at(LONG_ACK.min(config.ack_delay), bytes)
+            self.owed_soon_at()
         } else {
             self.inbox.owed_at(config.ack_delay, config.pool / 4)
         };
@@ -364,6 +363,13 @@ impl Session {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When an acknowledgement is owed of what comes in a long exchange.
+    pub(crate) fn owed_soon_at(&self) -> Option<Instant> {
+        let bytes = LONG_ACK_BYTES.min(self.config.pool / 4);
+        self.inbox
+            .owed_at(LONG_ACK.min(self.config.ack_delay), bytes)
     }
 
     /// A round trip on the empty wire takes this long.

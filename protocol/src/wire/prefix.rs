@@ -63,6 +63,9 @@ pub struct RequestPrefix {
     pub timer: u64,
     /// For a bundle of a long exchange: how many exchanges the client has opened after it.
     pub long: Option<u64>,
+    /// Of streamed answers (never in a bundle of a long exchange): 0, the answer to this one may be streamed; otherwise
+    /// how far below this exchange's number is the one whose streamed answer is coming through.
+    pub streamed: Option<u64>,
     /// The numbers of the other exchanges that are open, falling, all below this one's, but for a long exchange; at most
     /// [`MAX_EXCHANGES`].
     pub open: Vec<u64>,
@@ -99,6 +102,8 @@ pub struct AnswerPrefix {
     pub held: Vec<u64>,
     /// Bytes that could be sent at once, were there room.
     pub backlog: u64,
+    /// The answer is streamed and this is not its end: within so many milliseconds another bundle follows.
+    pub more: Option<u64>,
 }
 
 impl RequestPrefix {
@@ -134,13 +139,19 @@ impl Layout for RequestPrefix {
     const ANSWER: bool = false;
 
     fn put(&self, exchange: u64, out: &mut impl Put) {
+        assert!(
+            self.long.is_none() || self.streamed.is_none(),
+            "nothing is said of streamed answers in a long exchange"
+        );
         let long = if self.long.is_some() { LONG } else { 0 };
-        put_opening(out, long, self.opening.as_ref(), self.echo);
+        let streamed = if self.streamed.is_some() { STREAMED } else { 0 };
+        put_opening(out, long | streamed, self.opening.as_ref(), self.echo);
         self.ack.put(out);
         out.varint(self.credit);
         out.varint(self.unread);
         out.varint(self.timer);
-        self.long.iter().for_each(|later| out.varint(*later));
+        let either = self.long.or(self.streamed);
+        either.iter().for_each(|number| out.varint(*number));
         let newest = exchange.saturating_add(self.long.unwrap_or(0));
         put_exchanges(out, newest, &self.open);
         out.varint(self.hold);
@@ -150,13 +161,21 @@ impl Layout for RequestPrefix {
     }
 
     fn get(from: &mut &[u8], exchange: u64) -> Option<RequestPrefix> {
-        let (opening, echo, flags) = get_opening(from, LONG)?;
+        let (opening, echo, flags) = get_opening(from, LONG | STREAMED)?;
+        if flags & LONG != 0 && flags & STREAMED != 0 {
+            return None;
+        }
         let ack = Ack::get(from)?;
         let credit = varint::get(from)?;
         let unread = varint::get(from)?;
         let timer = varint::get(from)?;
         let long = if flags & LONG != 0 {
             Some(varint::get(from)?)
+        } else {
+            None
+        };
+        let streamed = if flags & STREAMED != 0 {
+            Some(varint::get(from).filter(|below| *below <= exchange)?)
         } else {
             None
         };
@@ -176,6 +195,7 @@ impl Layout for RequestPrefix {
             unread,
             timer,
             long,
+            streamed,
             open,
             hold: varint::get(from)?,
             wait: varint::get(from)?,
@@ -190,7 +210,8 @@ impl Layout for AnswerPrefix {
 
     fn put(&self, _exchange: u64, out: &mut impl Put) {
         let read = if self.read { READ } else { 0 };
-        put_opening(out, read, self.opening.as_ref(), self.nonce);
+        let more = if self.more.is_some() { MORE } else { 0 };
+        put_opening(out, read | more, self.opening.as_ref(), self.nonce);
         self.ack.put(out);
         out.varint(self.credit);
         out.varint(self.unread);
@@ -198,10 +219,11 @@ impl Layout for AnswerPrefix {
         out.varint(self.newest);
         put_exchanges(out, self.newest, &self.held);
         out.varint(self.backlog);
+        self.more.iter().for_each(|millis| out.varint(*millis));
     }
 
     fn get(from: &mut &[u8], _exchange: u64) -> Option<AnswerPrefix> {
-        let (opening, nonce, flags) = get_opening(from, READ)?;
+        let (opening, nonce, flags) = get_opening(from, READ | MORE)?;
         let ack = Ack::get(from)?;
         let credit = varint::get(from)?;
         let unread = varint::get(from)?;
@@ -218,6 +240,11 @@ impl Layout for AnswerPrefix {
             newest,
             held: get_exchanges(from, newest, 0)?,
             backlog: varint::get(from)?,
+            more: if flags & MORE != 0 {
+                Some(varint::get(from)?)
+            } else {
+                None
+            },
         })
     }
 }
@@ -226,6 +253,8 @@ const OPENING: u8 = 0x01;
 const NONCE: u8 = 0x02;
 const READ: u8 = 0x04;
 const LONG: u8 = 0x04;
+const STREAMED: u8 = 0x08;
+const MORE: u8 = 0x08;
 
 /// Writes the flags, `more` among them, and what they announce.
 fn put_opening(out: &mut impl Put, more: u8, opening: Option<&Params>, nonce: Option<Nonce>) {

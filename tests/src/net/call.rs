@@ -22,6 +22,12 @@ pub(super) struct Call {
     pub(super) numbers: Vec<Range<u64>>,
     pub(super) lost: bool,
     pub(super) copies: [Copy; 2],
+    /// Of a streamed answer: what has been sent, what a box keeps back, and when its last piece arrives.
+    pub(super) pieces: Vec<Range<u64>>,
+    pub(super) kept: Vec<u8>,
+    pub(super) last_piece: u64,
+    /// Nothing more of it arrives.
+    pub(super) cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +48,14 @@ pub(super) enum Happening {
         body: Bytes,
         numbers: Vec<Range<u64>>,
         intact: bool,
+    },
+    Piece {
+        call: u64,
+        body: Bytes,
+    },
+    Said {
+        call: u64,
+        copy: usize,
     },
     Fail {
         call: u64,

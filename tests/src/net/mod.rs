@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 mod call;
 pub(crate) mod direct;
+mod pieces;
 mod transit;
 mod words;
 
@@ -178,6 +179,10 @@ impl Net {
                 numbers,
                 lost: false,
                 copies: [Copy::default(); 2],
+                pieces: Vec::new(),
+                kept: Vec::new(),
+                last_piece: 0,
+                cut: false,
             },
         );
         self.line.push_back(call);
@@ -203,6 +208,12 @@ impl Net {
             "two answers to one request: {request:?}"
         );
         call.copies[copy].answered = true;
+        let cut = call.cut;
+        let body = if call.kept.is_empty() {
+            body
+        } else {
+            Bytes::from([std::mem::take(&mut call.kept), body.to_vec()].concat())
+        };
         let (client, exchange) = (call.client, call.exchange.number());
         let gone = call.copies[copy].hung_up || !call.open;
         let wins = call
@@ -249,7 +260,7 @@ impl Net {
         {
             fate = Fate::Fail(Failure::Middlebox { status: 502 });
         }
-        if nowhere {
+        if nowhere || cut {
             fate = Fate::Lose;
         }
         if fate != Fate::Pass {

@@ -99,6 +99,16 @@ impl Net {
                     });
                 }
             }
+            Happening::Piece { call, body } => self.piece_arrives(now, call, body),
+            Happening::Said { call: id, copy } => {
+                let Some(call) = self.calls.get(&id) else {
+                    return;
+                };
+                self.ready.push_back(Delivery::Said {
+                    host: call.fault.host,
+                    request: RequestId::new(id * 2 + copy as u64),
+                });
+            }
             Happening::Fail { call, why } => self.fail(now, call, why),
             Happening::Hangup { call: id, copy } => {
                 let Some(call) = self.calls.get_mut(&id) else {
@@ -191,7 +201,10 @@ impl Net {
 
     /// The last byte of an answer has left.
     pub(super) fn back(&mut self, now: u64, call: u64, late: u64, answer: Answer) {
-        let then = now + self.delay_down() + late;
+        let mut then = now + self.delay_down() + late;
+        if let Some(call) = self.calls.get(&call) {
+            then = then.max(call.last_piece);
+        }
         let Answer {
             body,
             numbers,
@@ -244,6 +257,10 @@ impl Net {
         self.settle(id);
         self.up.drop_call(id);
         let client = self.calls.get(&id).map_or(0, |call| call.client);
+        if let Some(call) = self.calls.get_mut(&id) {
+            let pieces = std::mem::take(&mut call.pieces);
+            self.tally.lost(client, Side::Server, &pieces);
+        }
         for answer in self.down.drop_call(id) {
             self.tally.lost(client, Side::Server, &answer.numbers);
         }

@@ -41,7 +41,7 @@ pub enum Delivery {
         /// What it says.
         why: Failure,
     },
-    /// Bundles reach the client on its direct connection.
+    /// Bundles reach the client on its direct connection, or in an answer that has not ended.
     Bundles {
         /// Which client.
         client: usize,
@@ -57,7 +57,7 @@ pub enum Delivery {
         /// Which long exchange.
         exchange: ExchangeId,
     },
-    /// A server's direct connection has taken what was written last.
+    /// A server's direct connection has taken what was written last, or a streamed answer has.
     Said {
         /// Which server.
         host: usize,
@@ -99,6 +99,8 @@ pub struct Conditions {
     pub lanes: Option<usize>,
     /// After so long a box answers 504 in the server's place.
     pub hold_limit: Option<u64>,
+    /// Whether a box passes on what has come of an answer before it has ended.
+    pub streams: bool,
     /// When nothing gets through.
     pub outages: Vec<Outage>,
 }
@@ -114,6 +116,7 @@ impl Default for Conditions {
             limit_down: None,
             lanes: None,
             hold_limit: None,
+            streams: true,
             outages: Vec::new(),
         }
     }

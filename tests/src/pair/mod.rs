@@ -97,7 +97,8 @@ impl Pair {
         id[8..].copy_from_slice(&self.rng.draw().to_be_bytes());
         let id = SessionId::from_bytes(id);
         let number = self.clients.len();
-        let machine = Client::new(config, id, Instant::from_micros(self.now));
+        let mut machine = Client::new(config, id, Instant::from_micros(self.now));
+        machine.reads_pieces();
         self.clients.push(End::new(machine, Side::Client, number));
         self.net.add_client(id);
         for host in &mut self.hosts {

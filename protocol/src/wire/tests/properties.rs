@@ -83,7 +83,7 @@ fn steps() -> impl Strategy<Value = Vec<u64>> {
 fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
     let numbers = [(); 7].map(|()| number());
     (
-        (number(), option::of(0_u64..1000)),
+        (number(), option::of(0_u64..1000), option::of(0_u64..1000)),
         option::of(params()),
         option::of(any::<u64>().prop_map(Nonce)),
         ack(),
@@ -92,7 +92,7 @@ fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
     )
         .prop_map(
             |(
-                (exchange, long),
+                (exchange, long, streamed),
                 opening,
                 echo,
                 ack,
@@ -100,6 +100,7 @@ fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
                 [credit, unread, timer, hold, wait, answer_max, backlog],
             )| {
                 let long = long.filter(|later| exchange.saturating_add(*later) < LIMIT);
+                let streamed = streamed.filter(|below| long.is_none() && *below <= exchange);
                 let mut open = match long {
                     Some(later) => falling(exchange + later, 0, &steps),
                     None => falling(exchange, 1, &steps),
@@ -113,6 +114,7 @@ fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
                     unread,
                     timer,
                     long,
+                    streamed,
                     open,
                     hold,
                     wait,
@@ -131,7 +133,7 @@ fn answer() -> impl Strategy<Value = (u64, AnswerPrefix)> {
         number(),
         option::of(params()),
         nonce,
-        any::<bool>(),
+        (any::<bool>(), option::of(number())),
         ack(),
         steps(),
         numbers,
@@ -141,7 +143,7 @@ fn answer() -> impl Strategy<Value = (u64, AnswerPrefix)> {
                 exchange,
                 opening,
                 nonce,
-                read,
+                (read, more),
                 ack,
                 steps,
                 [credit, unread, held_for, newest, backlog],
@@ -158,6 +160,7 @@ fn answer() -> impl Strategy<Value = (u64, AnswerPrefix)> {
                     newest,
                     held,
                     backlog,
+                    more,
                 };
                 (exchange, prefix)
             },
@@ -327,7 +330,7 @@ proptest! {
 
     /// Behind a check that is right, too: it keeps out accidents, not attackers.
     #[test]
-    fn no_bytes_make_it_panic(content in vec(any::<u8>(), 0..200), flags in 0u8..8, trailer in 0u8..4, small in any::<bool>()) {
+    fn no_bytes_make_it_panic(content in vec(any::<u8>(), 0..200), flags in 0u8..16, trailer in 0u8..4, small in any::<bool>()) {
         let content = content.into_iter().map(|byte| if small { byte & 0x43 } else { byte });
         let content: Bytes = content.collect::<Vec<u8>>().into();
         all::<RequestPrefix>(content.clone(), None);
