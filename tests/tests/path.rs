@@ -232,7 +232,8 @@ fn a25_a_box_that_ends_held_requests() {
         pair.client().play(Script::paced(1, 1, SEC));
         pair.run_for(1_800 * SEC);
         let lost = pair.clients[0].machine.stats().lost;
-        assert!(lost <= 8, "{limit} s: {lost} lost in half an hour");
+        // Streamed answers are ended at that age, too, and tried again after 1, 2, 4, 8 and 16 minutes.
+        assert!(lost <= 8 + 5, "{limit} s: {lost} lost in half an hour");
         let learned = pair.clients[0].machine.learned();
         let at = learned.hold_limit.unwrap().as_micros() as u64;
         assert!(at.abs_diff(limit * SEC) < SEC, "{limit} s: {at} us");

@@ -218,7 +218,8 @@ impl Client {
         let open = self.exchanges.len();
         // The streamed answer is the one that is held; a request now and then shows that its client is there.
         if self.streaming.heard().is_some() {
-            return (open == 0).then(|| self.last_sent.after(self.wait()));
+            let wait = self.session.config.wait;
+            return (open == 0).then(|| self.last_sent.after(wait));
         }
         if open == 0 {
             // Empty answers before their time, twice in a row: something answers at once whatever is asked (A11).

@@ -31,9 +31,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(3600);
 const AGAIN_FORCED: Duration = Duration::from_secs(5);
 const AGAIN_FORCED_MAX: Duration = Duration::from_secs(30);
 
-/// One that has lived for so long was worth it: the next is asked for at once. Boxes that end all answers at some age
-/// leave them at least this long (Envoy 15 s).
-const GOOD: Duration = Duration::from_secs(10);
+/// One that has lived for so long was worth it: the next is asked for at once. Where a box ends all answers sooner
+/// (Envoy after 15 s), requests that are held for less than that lose nothing.
+const GOOD: Duration = Duration::from_secs(60);
 
 /// A streamed answer that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +62,11 @@ pub(crate) struct Streaming {
 impl Streaming {
     pub(crate) fn new(config: &Config) -> Streaming {
         Streaming {
-            carrier: config.carrier,
+            carrier: if config.classic {
+                Carrier::Exchange
+            } else {
+                config.carrier
+            },
             can: false,
             again: None,
             failed: 0,
@@ -164,7 +168,7 @@ impl Client {
     fn may_stream(&self) -> bool {
         self.answered
             && self.nonce.is_none()
-            && self.direct.bearer().is_none()
+            && self.direct.long.is_none()
             && !self.queue.is_known()
             && self.requests() > 1
             && !self.session.ending.is_closing()

@@ -1,0 +1,191 @@
+//! Streamed answers: tried, believed and dropped (A22, S20; PROTOCOL §5.9).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use posthole_protocol::{Carrier, Client, Config, Event, Lesson};
+use posthole_tests::app::Script;
+use posthole_tests::fault::Fate;
+use posthole_tests::oracle::Side;
+use posthole_tests::pair::Pair;
+use posthole_tests::settings;
+use posthole_tests::{MS, SEC};
+
+/// A pair whose client has been told by its first answer that it is streamed, or will be at once.
+fn pair(seed: u64) -> Pair {
+    pair_by(seed, Carrier::Streamed)
+}
+
+fn pair_by(seed: u64, carrier: Carrier) -> Pair {
+    let client = Config::builder().carrier(carrier).build().unwrap();
+    let mut pair = Pair::many(seed, 1, client, settings::direct());
+    pair.net.direct.allowed = Some(false);
+    pair
+}
+
+fn machine(pair: &Pair) -> &Client {
+    &pair.clients[0].machine
+}
+
+fn lost(pair: &Pair) -> usize {
+    let told = pair.clients[0].events.iter();
+    told.filter(|e| matches!(e, Event::Learned(Lesson::StreamLost { .. })))
+        .count()
+}
+
+/// What a server says on its own comes half a round trip later, however fast one thing follows the other.
+#[test]
+fn s5_what_a_server_says_waits_for_no_request() {
+    let mut behind = Vec::new();
+    for carrier in [Carrier::Exchange, Carrier::Streamed] {
+        let mut pair = pair_by(1, carrier);
+        pair.net.conditions.delay_up = 150 * MS;
+        pair.net.conditions.delay_down = 150 * MS;
+        pair.serve(Script::paced(1_000, 1, 20 * MS));
+        pair.client().play(Script::bulk(1));
+        pair.run_for(3 * SEC);
+        let streamed = machine(&pair).learned().streamed;
+        assert_eq!(streamed, carrier == Carrier::Streamed);
+        let mut most = 0;
+        for _ in 0..500 {
+            pair.run_for(10 * MS);
+            most = most.max(pair.server_talker().sent() - pair.talker().got());
+        }
+        behind.push(most);
+        pair.run_to_end(30 * SEC);
+    }
+    // 150 ms are 7.5 bytes, and small writes gather for 5 ms.
+    assert!(behind[1] <= 9, "{behind:?}");
+    assert!(behind[0] >= 14, "nothing gained: {behind:?}");
+}
+
+/// S20: bulk from the server fills the path as whole answers do, and no message goes twice.
+#[test]
+fn s20_bulk_in_a_streamed_answer() {
+    let mut took = Vec::new();
+    for carrier in [Carrier::Exchange, Carrier::Streamed] {
+        let mut pair = pair_by(2, carrier);
+        pair.net.conditions.delay_up = 50 * MS;
+        pair.net.conditions.delay_down = 50 * MS;
+        pair.net.set_rate(Some(12_500_000), Some(12_500_000));
+        pair.serve(Script::bulk(30_000_000));
+        pair.client().play(Script::bulk(30_000_000));
+        let began = pair.now;
+        pair.run_to_end(60 * SEC);
+        took.push(pair.now - began);
+        for side in [Side::Client, Side::Server] {
+            assert_eq!(pair.net.tally.repeats(0, side), 0, "{carrier:?} {side:?}");
+        }
+    }
+    assert!(took[1] * 9 <= took[0] * 10, "{took:?}");
+}
+
+/// A ping-pong costs an exchange each way as before: the reply rides on the answer to what it replies to.
+#[test]
+fn s5_a_ping_pong_beside_it() {
+    let mut pair = pair(3);
+    pair.serve(Script::echo(0));
+    pair.client().play(Script::ping(100, 64, 0));
+    let began = pair.now;
+    pair.run_to_end(60 * SEC);
+    let (took, exchanges) = (pair.now - began, machine(&pair).stats().exchanges);
+    assert!(took <= 100 * 52 * MS, "{} ms", took / MS);
+    assert!(exchanges <= 110, "{exchanges} exchanges");
+}
+
+/// A box that keeps answers back until they have ended: whole answers, and a trial ever less often.
+#[test]
+fn a22_a_box_that_keeps_answers_back() {
+    let mut pair = pair_by(4, Carrier::Auto);
+    pair.net.conditions.streams = false;
+    pair.serve(Script::paced(3_000, 1, 200 * MS));
+    pair.client().play(Script::paced(3_000, 1, 200 * MS));
+    pair.run_to_end(700 * SEC);
+    assert!(!machine(&pair).learned().streamed);
+    assert!(lost(&pair) <= 5, "{} trials in ten minutes", lost(&pair));
+    for side in [Side::Client, Side::Server] {
+        assert_eq!(pair.net.tally.repeats(0, side), 0, "{side:?}");
+    }
+}
+
+/// It turns to that in mid-stream, or swallows everything: what is held back goes by whole answers, soon.
+#[test]
+fn a22_a_stream_that_falls_silent() {
+    for swallow in [false, true] {
+        let mut pair = pair(5);
+        pair.serve(Script::paced(300_000, 1_000, 50 * MS));
+        pair.client().play(Script::sink());
+        pair.run_for(5 * SEC);
+        assert!(machine(&pair).learned().streamed);
+        if swallow {
+            pair.net.answer_rule = Box::new(|answer| match answer.nth {
+                n if n < 150 => Fate::Lose,
+                _ => Fate::Pass,
+            });
+        } else {
+            pair.net.conditions.streams = false;
+        }
+        let began = pair.now;
+        pair.run_to_end(60 * SEC);
+        assert!(pair.now - began <= 25 * SEC, "{swallow} {}", pair.now - began);
+    }
+}
+
+/// Cut every second under load: nothing is lost or repeated to the application, and it is tried less and less.
+#[test]
+fn a_stream_cut_every_second() {
+    let mut pair = pair_by(6, Carrier::Auto);
+    pair.net.set_rate(Some(5_000_000), Some(5_000_000));
+    pair.serve(Script::bulk(50_000_000));
+    pair.client().play(Script::bulk(50_000_000));
+    while !pair.is_done() {
+        pair.run_for(SEC);
+        let now = pair.now;
+        pair.net.kill(now);
+        assert!(now < 100 * SEC);
+    }
+    assert!(lost(&pair) <= 4, "{}", lost(&pair));
+}
+
+/// A box that lets one request through at a time: the streamed answer does not stand in the way for long.
+#[test]
+fn a23_one_at_a_time() {
+    let mut pair = pair_by(7, Carrier::Auto);
+    pair.net.conditions.lanes = Some(1);
+    pair.serve(Script::paced(1_000, 10, 100 * MS));
+    pair.client().play(Script::paced(1_000, 10, 100 * MS));
+    let began = pair.now;
+    pair.run_to_end(120 * SEC);
+    assert!(pair.now - began <= 60 * SEC, "{}", (pair.now - began) / SEC);
+    assert!(!machine(&pair).learned().streamed);
+}
+
+/// An hour of silence costs an exchange per wait, and after it a byte arrives at once.
+#[test]
+fn an_hour_of_silence() {
+    let mut pair = pair(8);
+    pair.serve(Script::bulk(1).open_ended());
+    pair.client().play(Script::bulk(1).open_ended());
+    pair.run_for(10 * SEC);
+    let before = machine(&pair).stats().exchanges;
+    pair.run_for(3_600 * SEC);
+    let exchanges = machine(&pair).stats().exchanges - before;
+    assert!(exchanges <= 150, "{exchanges} exchanges in an hour of silence");
+    assert!(machine(&pair).learned().streamed);
+    assert_eq!(lost(&pair), 0);
+}
+
+/// Everything that can fail fails now and then, pieces among it.
+#[test]
+fn everything_fails_now_and_then() {
+    for seed in 0..20 {
+        let mut pair = pair(100 + seed);
+        pair.net.answer_rule = Box::new(move |answer| match (answer.nth * 7 + seed) % 31 {
+            3 => Fate::Lose,
+            9 => Fate::Cut(400),
+            14 => Fate::Corrupt(700),
+            _ => Fate::Pass,
+        });
+        pair.serve(Script::paced(500_000, 5_000, 30 * MS));
+        pair.client().play(Script::paced(500_000, 5_000, 30 * MS));
+        pair.run_to_end(300 * SEC);
+    }
+}
