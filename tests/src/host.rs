@@ -65,7 +65,8 @@ impl Host {
                     self.sessions[old].machine.replace();
                 }
                 let nonce = Nonce(self.rng.draw());
-                let machine = Server::new(self.config.clone(), opening, nonce, at);
+                let mut machine = Server::new(self.config.clone(), opening, nonce, at);
+                machine.writes_pieces();
                 let id = machine.id();
                 let number = self.known.get(&id).copied().unwrap_or(usize::MAX);
                 let mut end = End::new(machine, Side::Server, number);

@@ -125,7 +125,11 @@ fn a22_a_stream_that_falls_silent() {
         }
         let began = pair.now;
         pair.run_to_end(60 * SEC);
-        assert!(pair.now - began <= 25 * SEC, "{swallow} {}", pair.now - began);
+        assert!(
+            pair.now - began <= 25 * SEC,
+            "{swallow} {}",
+            pair.now - began
+        );
     }
 }
 
@@ -168,7 +172,10 @@ fn an_hour_of_silence() {
     let before = machine(&pair).stats().exchanges;
     pair.run_for(3_600 * SEC);
     let exchanges = machine(&pair).stats().exchanges - before;
-    assert!(exchanges <= 150, "{exchanges} exchanges in an hour of silence");
+    assert!(
+        exchanges <= 150,
+        "{exchanges} exchanges in an hour of silence"
+    );
     assert!(machine(&pair).learned().streamed);
     assert_eq!(lost(&pair), 0);
 }

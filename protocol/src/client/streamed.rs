@@ -214,8 +214,16 @@ impl Client {
         if ended {
             self.end_stream(!is_end, None);
         } else if is_end {
-            let never = self.streaming.open.as_ref().is_some_and(|o| o.heard.is_none());
-            let why = if never { Buffered::Whole } else { Buffered::Cut };
+            let never = self
+                .streaming
+                .open
+                .as_ref()
+                .is_some_and(|o| o.heard.is_none());
+            let why = if never {
+                Buffered::Whole
+            } else {
+                Buffered::Cut
+            };
             self.end_stream(false, Some(why));
         }
         self.end_if_done();

@@ -125,7 +125,11 @@ impl Server {
     /// Whether the answer to this request is streamed, if it is a new one: not while its client may be a copy, or tries
     /// what comes through.
     fn may_stream(&self, prefix: &RequestPrefix) -> bool {
-        prefix.streamed == Some(0) && prefix.opening.is_none() && self.vouched && !self.pad
+        self.pieces
+            && prefix.streamed == Some(0)
+            && prefix.opening.is_none()
+            && self.vouched
+            && !self.pad
     }
 
     fn hold_request(

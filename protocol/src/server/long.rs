@@ -3,10 +3,10 @@
 use super::exchanges::{AtOnce, Held, Kind, Long};
 use super::{Reject, Server};
 use crate::config::Config;
-use crate::pace::Pace;
-use crate::session::Room;
 use crate::id::RequestId;
 use crate::outbox::FlightInfo;
+use crate::pace::Pace;
+use crate::session::Room;
 use crate::time::Instant;
 use crate::wire::{Refusal, RequestPrefix};
 use core::time::Duration;
@@ -86,7 +86,9 @@ impl Server {
         };
         held.arrived_at = now;
         held.wait = wait(prefix);
-        held.long.iter_mut().for_each(|long| long.within = held.wait);
+        held.long
+            .iter_mut()
+            .for_each(|long| long.within = held.wait);
         held.answer_max = usize::try_from(prefix.answer_max)
             .map_or(body_max, |n| n.clamp(BODY_MIN, body_max.max(BODY_MIN)));
         if !fine {

@@ -74,6 +74,8 @@ pub struct Server {
     last_byte: Instant,
     /// Answers are filled up: the client tries what comes through.
     pad: bool,
+    /// The embedder can write an answer piece by piece.
+    pieces: bool,
     /// Bytes per second to the client, 0 while unknown.
     rate: u64,
     /// The shortest time from an answer to its acknowledgement.
@@ -106,10 +108,18 @@ impl Server {
             last_request: now,
             last_byte: now,
             pad,
+            pieces: false,
             rate: 0,
             least: Duration::MAX,
             stats: Stats::default(),
         }
+    }
+
+    /// Whoever drives this server can write an answer piece by piece, each when it is there: answers are streamed to
+    /// clients that ask for it ([`Response::last`]). Without this each request has one answer. To be called before
+    /// anything else.
+    pub fn writes_pieces(&mut self) {
+        self.pieces = true;
     }
 
     /// The session's secret id.

@@ -22,8 +22,12 @@ impl Server {
     fn instants(&mut self, visit: &mut dyn FnMut(&mut Instant)) {
         self.session.instants(visit);
         self.exchanges.instants(visit);
-        [&mut self.newest_at, &mut self.last_request, &mut self.last_byte]
-            .into_iter()
-            .for_each(visit);
+        [
+            &mut self.newest_at,
+            &mut self.last_request,
+            &mut self.last_byte,
+        ]
+        .into_iter()
+        .for_each(visit);
     }
 }

@@ -52,7 +52,10 @@ impl Net {
             fate = outage;
         }
         // What it takes to be written: its turn on the wire.
-        let wire = self.down.rate.map_or(0, |rate| body.len() as u64 * 1_000_000 / rate.max(1));
+        let wire = self
+            .down
+            .rate
+            .map_or(0, |rate| body.len() as u64 * 1_000_000 / rate.max(1));
         self.at(now + wire, Happening::Said { call: id, copy });
         let late = self.delay_down();
         let (streams, down) = (self.conditions.streams, now + wire + late);
