@@ -44,7 +44,8 @@ pub fn connect(url: &str, options: Options) -> Result<Session, ConnectError> {
     }
     tracing::debug!(?id, to = %target.describe(), "connecting");
     let plan = DirectPlan::new(options.direct, &target.way, options.config)?;
-    let core = Client::new(plan.config, id, timer::now());
+    let mut core = Client::new(plan.config, id, timer::now());
+    core.reads_pieces();
     let lanes = Lanes::new(Arc::new(target), DirectLane::new(plan.host, plan.port));
     let session = Session::new(Shared::client(core, lanes));
     let mut locked = session.shared().lock();

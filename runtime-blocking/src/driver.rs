@@ -117,6 +117,7 @@ impl Shared {
         responder: Box<dyn Responder>,
     ) {
         let mut locked = self.lock();
+        locked.writes_pieces(responder.streams());
         let fed = locked.feed_request(timer::now(), request, body, responder);
         locked.settle();
         if let Err((responder, reply)) = fed {
@@ -296,7 +297,8 @@ impl<'a> Locked<'a> {
             None => {}
         }
         let has_ended = inside.state.closed().is_some();
-        Todo::new(work, inside.lanes.as_mut(), &mut inside.wires, has_ended)
+        let (lanes, wires) = (inside.lanes.as_mut(), &mut inside.wires);
+        Todo::new(work, &mut inside.state, lanes, wires, has_ended)
     }
 }
 

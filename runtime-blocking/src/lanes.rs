@@ -7,6 +7,7 @@
 use crate::carrier::direct::DirectLane;
 use crate::carrier::{Canceller, Lane, Target};
 use crate::driver::Shared;
+use bytes::Bytes;
 use posthole_protocol::{ExchangeId, Request};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -204,16 +205,20 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
         exchange,
         body,
         patience,
+        streamed,
         ..
     }) = slot.next(shared, slot)
     {
         let mut told = Instant::now();
-        let answer = lane.exchange(exchange.number(), &body, patience, &mut || {
+        let mut progress = || {
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 shared.feed_progress(exchange);
             }
-        });
+        };
+        let mut piece = |bundles| shared.feed_bundles(exchange, bundles);
+        let pieces = streamed.then_some(&mut piece as &mut dyn FnMut(Bytes));
+        let answer = lane.carry(exchange.number(), &body, patience, &mut progress, pieces);
         drop(body);
         shared.feed_answer(exchange, answer, slot);
     }

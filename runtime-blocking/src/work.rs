@@ -1,7 +1,8 @@
 //! Does what a core had to say, once its lock is released.
 
 use crate::carrier::{Trouble, direct};
-use crate::driver::{Shared, Work};
+use crate::driver::{Shared, State, Work};
+use crate::front::Pieces;
 use crate::lanes::{Job, Lanes, Slot};
 use crate::timer;
 use crate::wire::{Name, Wire};
@@ -18,6 +19,8 @@ pub(crate) struct Todo {
     /// Idle lanes that are needed no longer.
     ended: Vec<Arc<Slot>>,
     writes: Vec<(Arc<Wire>, Name, Chain)>,
+    /// Of streamed answers.
+    pieces: Vec<(Arc<dyn Pieces>, RequestId, u64, Chain)>,
     /// Direct connections that are wanted no longer.
     closed: Vec<Arc<Wire>>,
     /// Where to make one.
@@ -28,15 +31,20 @@ impl Todo {
     /// Under the lock: finds lanes for the requests.
     pub(crate) fn new(
         mut work: Work,
+        state: &mut State,
         lanes: Option<&mut Lanes>,
         wires: &mut HashMap<RequestId, Arc<Wire>>,
         has_ended: bool,
     ) -> Todo {
         let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);
-        writes.extend(work.said.drain(..).filter_map(|(request, bundle)| {
-            let wire = wires.get(&request)?;
-            Some((wire.clone(), Name::Request(request), bundle))
-        }));
+        let mut pieces = Vec::new();
+        for (request, exchange, bundle) in work.said.drain(..) {
+            if let Some(wire) = wires.get(&request) {
+                writes.push((wire.clone(), Name::Request(request), bundle));
+            } else if let Some(to) = state.responder(request).and_then(|to| to.pieces()) {
+                pieces.push((to, request, exchange, bundle));
+            }
+        }
         let (mut jobs, mut cancelled, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(lanes) = lanes {
             jobs.extend(work.requests.drain(..).map(|request| lanes.assign(request)));
@@ -58,6 +66,7 @@ impl Todo {
             cancelled,
             ended,
             writes,
+            pieces,
             closed,
             dial,
         }
@@ -78,6 +87,12 @@ impl Todo {
         let mut written = Vec::new();
         for (wire, name, bundle) in self.writes {
             written.extend(wire.send(shared, name, bundle).then_some(name));
+        }
+        for (to, request, exchange, bundle) in self.pieces {
+            let name = Name::Request(request);
+            let later = shared.clone();
+            let then = Box::new(move || later.feed_written(name));
+            written.extend(to.piece(exchange, bundle, then).then_some(name));
         }
         for (responder, reply) in work.replies {
             responder.respond(reply);

@@ -38,7 +38,7 @@ impl Todo {
         has_ended: bool,
     ) -> Todo {
         let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);
-        writes.extend(work.said.drain(..).filter_map(|(request, bundle)| {
+        writes.extend(work.said.drain(..).filter_map(|(request, _, bundle)| {
             let wire = wires.get(&request)?;
             Some((wire.clone(), Name::Request(request), bundle))
         }));

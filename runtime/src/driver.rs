@@ -248,6 +248,21 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
+    /// Whether the replies to the requests from here on can be written piece by piece.
+    pub fn writes_pieces(&mut self, can: bool) {
+        if let Some(Machine::Server { core, .. }) = self.machine() {
+            core.writes_pieces(can);
+        }
+    }
+
+    /// Whom to reply to, as long as the last word has not been said.
+    pub fn responder(&mut self, request: RequestId) -> Option<&mut R> {
+        match self.machine()? {
+            Machine::Server { held, .. } => held.get_mut(&request),
+            Machine::Client(_) => None,
+        }
+    }
+
     /// Further bundles came on the direct connection that this request began.
     ///
     /// # Errors
@@ -268,7 +283,7 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
-    /// What was said last on the direct connection that this request began has been written.
+    /// What was said last on the direct connection that this request began, or in its streamed answer, has been written.
     pub fn feed_said(&mut self, now: Instant, request: RequestId) {
         if let Some(Machine::Server { core, .. }) = self.machine() {
             core.feed_written(now, request);
@@ -293,15 +308,12 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
-    /// Whole bundles came on a direct connection.
+    /// Whole bundles came on a direct connection, or in an answer that goes on.
     pub fn feed_bundles(&mut self, now: Instant, exchange: ExchangeId, body: Bytes) {
         let Some(core) = self.client_core() else {
             return;
         };
-        trace!(
-            "{exchange}, a direct connection: bundles of {} bytes",
-            body.len()
-        );
+        trace!("{exchange}, which goes on: bundles of {} bytes", body.len());
         // One that is not wanted any more is cancelled soon.
         if core.feed_bundles(now, exchange, body).is_ok() {
             self.path.answered();
@@ -405,7 +417,7 @@ impl<R, W: Waiters> State<R, W> {
                         core.id()
                     );
                     if !response.last {
-                        work.said.push((response.request, response.body));
+                        work.said.push((response.request, exchange, response.body));
                         continue;
                     }
                     // None: whoever asked has hung up.

@@ -17,8 +17,9 @@ pub struct Work<R, W: Waiters> {
     pub wakes: Vec<W::Wake>,
     /// Answers to requests.
     pub replies: Vec<(R, Reply)>,
-    /// Bundles to be written on a direct connection, of the long exchange that this request began. Servers only.
-    pub said: Vec<(RequestId, Chain)>,
+    /// Bundles to be written on a direct connection, or as the next piece of a streamed answer, of the long exchange that
+    /// this request began, with its number. Servers only.
+    pub said: Vec<(RequestId, u64, Chain)>,
     /// Requests to be sent. Clients only.
     pub requests: Vec<Request>,
     /// Bundles to be written on a direct connection. Clients only.

@@ -66,7 +66,7 @@ impl Host {
                 }
                 let nonce = Nonce(self.rng.draw());
                 let mut machine = Server::new(self.config.clone(), opening, nonce, at);
-                machine.writes_pieces();
+                machine.writes_pieces(true);
                 let id = machine.id();
                 let number = self.known.get(&id).copied().unwrap_or(usize::MAX);
                 let mut end = End::new(machine, Side::Server, number);

@@ -115,11 +115,10 @@ impl Server {
         }
     }
 
-    /// Whoever drives this server can write an answer piece by piece, each when it is there: answers are streamed to
-    /// clients that ask for it ([`Response::last`]). Without this each request has one answer. To be called before
-    /// anything else.
-    pub fn writes_pieces(&mut self) {
-        self.pieces = true;
+    /// Whether the answers to requests from here on can be written piece by piece, each when it is there: they are
+    /// streamed to clients that ask for it ([`Response::last`]). Otherwise, and at first, each request has one answer.
+    pub fn writes_pieces(&mut self, can: bool) {
+        self.pieces = can;
     }
 
     /// The session's secret id.

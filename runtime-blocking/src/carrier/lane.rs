@@ -12,7 +12,7 @@ use posthole_protocol::http::policy::{
 };
 use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
-use posthole_runtime::block;
+use posthole_runtime::{Frames, NotBundles, block};
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,17 +96,30 @@ impl Lane {
         patience: Duration,
         progress: &mut dyn FnMut(),
     ) -> Result<Bytes, Trouble> {
+        self.carry(exchange, body, patience, progress, None)
+    }
+
+    /// The same, for an answer that may be streamed: its whole bundles go to `pieces` as they come, what is left of it is
+    /// given back at its end.
+    pub(crate) fn carry(
+        &mut self,
+        exchange: u64,
+        body: &Chain,
+        patience: Duration,
+        progress: &mut dyn FnMut(),
+        mut pieces: Option<&mut dyn FnMut(Bytes)>,
+    ) -> Result<Bytes, Trouble> {
         if !self.watch.begin(exchange, patience) {
             self.watch.end();
             return Err(Trouble::given_up(&self.target.way, false));
         }
-        let mut result = self.attempt(exchange, body, progress);
+        let mut result = self.attempt(exchange, body, progress, &mut pieces);
         if let Err(Broken::Http(error)) = &result
             && is_closed_error(error)
             && self.watch.may_be_stale()
             && !self.watch.is_cancelled()
         {
-            result = self.attempt(exchange, body, progress);
+            result = self.attempt(exchange, body, progress, &mut pieces);
         }
         let reached = self.watch.has_sent();
         let is_cancelled = self.watch.end();
@@ -126,6 +139,7 @@ impl Lane {
         exchange: u64,
         body: &Chain,
         progress: &mut dyn FnMut(),
+        pieces: &mut Option<&mut dyn FnMut(Bytes)>,
     ) -> Result<Bytes, Broken> {
         let mut reader = self.body.reader(body, progress);
         let mut request = Request::new(SendBody::from_reader(&mut reader));
@@ -141,7 +155,7 @@ impl Lane {
         let result = self.agent.run(request).map_err(Broken::from);
         let result = result.and_then(|response| {
             progress();
-            self.read(exchange, response, progress)
+            self.read(exchange, response, progress, pieces)
         });
         // Whatever is left of a failure is of no use.
         drop(self.kept.take_returned());
@@ -153,6 +167,7 @@ impl Lane {
         exchange: u64,
         response: ureq::http::Response<ureq::Body>,
         progress: &mut dyn FnMut(),
+        pieces: &mut Option<&mut dyn FnMut(Bytes)>,
     ) -> Result<Bytes, Broken> {
         let (head, body) = response.into_parts();
         let judge = |first: &[u8]| {
@@ -169,7 +184,10 @@ impl Lane {
         let (answer, line) = match body.content_length() {
             Some(length) => self.read_bare(body, length, judge, too_long, progress)?,
             None => {
-                let answer = read_framed(body, judge, too_long, progress)?;
+                let answer = match pieces {
+                    Some(pieces) => read_pieces(body, judge, too_long, *pieces)?,
+                    None => read_framed(body, judge, too_long, progress)?,
+                };
                 // Without a length or chunks it is the connection's end that ends the body.
                 let is_delimited = head.headers.contains_key(header::TRANSFER_ENCODING);
                 (answer, self.kept.take_returned().filter(|_| is_delimited))
@@ -270,6 +288,37 @@ fn read_framed(
         filled += amount;
         if steps.advance(amount) {
             progress();
+        }
+    }
+}
+
+/// Reads a body that goes on: whole bundles go to `pieces`, what is left at the end comes back.
+fn read_pieces(
+    mut body: ureq::Body,
+    judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
+    too_long: impl FnOnce() -> Broken,
+    pieces: &mut dyn FnMut(Bytes),
+) -> Result<Bytes, Broken> {
+    let mut reader = body.as_reader();
+    let mut frames = Frames::new(LARGEST_ANSWER);
+    let mut judge = Some(judge);
+    loop {
+        let room = frames.room();
+        let filled = room.len();
+        room.resize(room.capacity(), 0);
+        let amount = reader.read(room.get_mut(filled..).unwrap_or_default());
+        room.truncate(filled + amount.as_ref().map_or(0, |n| *n));
+        let amount = amount.map_err(ureq::Error::from)?;
+        if let Some(judge) = judge.take() {
+            judge(room)?;
+        }
+        if amount == 0 {
+            return Ok(std::mem::take(room).into());
+        }
+        match frames.take() {
+            Ok(Some(bundles)) => pieces(bundles),
+            Ok(None) => {}
+            Err(NotBundles) => return Err(too_long()),
         }
     }
 }

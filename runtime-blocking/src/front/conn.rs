@@ -14,15 +14,18 @@
 //!  dropped unanswered, or not to be written
 //! ```
 //!
+//! A piece of a streamed reply is written in the same way, but leads back to `Held`.
+//!
 //! A client's next request may come before the answering thread is back from its write. So the write and the step
 //! to `Reading` are one critical section, and the connection's thread, once it has bytes, waits for a helper that is
 //! still `Writing`: what it finds then decides whether those bytes are a request or pipelining.
 
 use super::helpers::Helpers;
 use super::outgoing::Outgoing;
-use super::reply::Persist;
+use super::reply::{Head, Persist};
 use super::sock::Got;
-use super::{Limits, Reply, Responder};
+use super::{Limits, Pieces, Reply, Responder};
+use posthole_protocol::wire::Chain;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -37,6 +40,12 @@ struct State {
     phase: Phase,
     /// How the request in hand, or the one to come, leaves the connection.
     persist: Persist,
+    /// Its sender reads bodies in chunks.
+    chunks: bool,
+    /// The reply is streamed: its head has been written.
+    streams: bool,
+    /// The end of a streamed reply, that waits for a piece to be written; `None` within: there will be none.
+    rest: Option<Option<Reply>>,
     idle_since: Instant,
 }
 
@@ -72,6 +81,9 @@ impl Conn {
         let state = State {
             phase: Phase::Reading,
             persist: Persist::Default,
+            chunks: false,
+            streams: false,
+            rest: None,
             idle_since: Instant::now(),
         };
         Conn {
@@ -83,11 +95,12 @@ impl Conn {
 
     /// A whole request is here: from now on a reply is owed. False if the connection is to end instead.
     #[must_use]
-    pub(super) fn hold(&self, persist: Persist) -> bool {
+    pub(super) fn hold(&self, persist: Persist, chunks: bool) -> bool {
         let mut state = self.lock();
         let reading = state.phase == Phase::Reading;
         if reading {
             (state.phase, state.persist) = (Phase::Held, persist);
+            (state.chunks, state.streams, state.rest) = (chunks, false, None);
         }
         reading
     }
@@ -130,10 +143,18 @@ impl Conn {
 
     fn reply(self: Arc<Self>, reply: Reply, helpers: &Helpers, limits: &Limits) {
         let mut state = self.lock();
+        if state.phase == Phase::Writing && state.streams {
+            state.rest = Some(Some(reply));
+            return;
+        }
         if state.phase != Phase::Held {
             return;
         }
-        let mut outgoing = Outgoing::new(reply, state.persist);
+        let mut outgoing = if state.streams {
+            Outgoing::rest(None, reply.body, state.chunks)
+        } else {
+            Outgoing::new(reply, state.persist)
+        };
         match outgoing.send_now(&self.stream) {
             Ok(true) => self.settle(state, Whole::Yes),
             Err(_) => self.settle(state, Whole::No),
@@ -155,11 +176,76 @@ impl Conn {
         }
     }
 
-    /// The responder was dropped: there will be no reply.
+    /// Writes a piece of a streamed reply, as [`Pieces::piece`](super::Pieces::piece) says.
+    fn piece(
+        self: Arc<Self>,
+        (helpers, limits): (&Helpers, &Arc<Limits>),
+        exchange: u64,
+        bundle: Chain,
+        then: Box<dyn FnOnce() + Send>,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.phase != Phase::Held {
+            return false;
+        }
+        let first = !std::mem::replace(&mut state.streams, true);
+        if !state.chunks {
+            state.persist = Persist::Close;
+        }
+        let head = first.then(|| Head::of_streamed(exchange, state.persist, state.chunks));
+        let mut outgoing = Outgoing::streamed(head, bundle, state.chunks);
+        match outgoing.send_now(&self.stream) {
+            Ok(true) => return true,
+            Err(_) => self.settle(state, Whole::No),
+            Ok(false) => {
+                state.phase = Phase::Writing;
+                drop(state);
+                let time = limits.time_for(outgoing.left());
+                let (conn, more) = (Arc::clone(&self), (helpers.clone(), Arc::clone(limits)));
+                let spawned = helpers.run(move || {
+                    let written = outgoing.send_all(&conn.stream, time);
+                    if conn.wrote_piece(written.is_ok(), &more) {
+                        then();
+                    }
+                });
+                if spawned.is_err() {
+                    self.settle(self.lock(), Whole::No);
+                }
+            }
+        }
+        false
+    }
+
+    /// A helper has written a piece, or not: what comes then. Whether another piece may follow.
+    fn wrote_piece(
+        self: Arc<Self>,
+        whole: bool,
+        (helpers, limits): &(Helpers, Arc<Limits>),
+    ) -> bool {
+        let mut state = self.lock();
+        match state.rest.take() {
+            Some(None) => self.settle(state, Whole::No),
+            _ if !whole => self.settle(state, Whole::No),
+            rest => {
+                state.phase = Phase::Held;
+                self.settled.notify_one();
+                drop(state);
+                let Some(Some(reply)) = rest else {
+                    return true;
+                };
+                self.reply(reply, helpers, limits);
+            }
+        }
+        false
+    }
+
+    /// The responder was dropped: there will be no reply, or no end of it.
     fn abandon(&self) {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.phase == Phase::Held {
             self.settle(state, Whole::No);
+        } else if state.phase == Phase::Writing && state.streams {
+            state.rest.get_or_insert(None);
         }
     }
 
@@ -220,6 +306,37 @@ impl Responder for ConnResponder {
         if let Some(conn) = std::mem::take(&mut self.conn).upgrade() {
             conn.reply(reply, &self.helpers, &self.limits);
         }
+    }
+
+    fn streams(&self) -> bool {
+        true
+    }
+
+    fn pieces(&self) -> Option<Arc<dyn Pieces>> {
+        Some(Arc::new(ConnPieces {
+            conn: self.conn.clone(),
+            helpers: self.helpers.clone(),
+            limits: Arc::clone(&self.limits),
+        }))
+    }
+}
+
+/// Writes a streamed reply.
+struct ConnPieces {
+    conn: Weak<Conn>,
+    helpers: Helpers,
+    limits: Arc<Limits>,
+}
+
+impl Pieces for ConnPieces {
+    fn piece(
+        self: Arc<Self>,
+        exchange: u64,
+        bundle: Chain,
+        then: Box<dyn FnOnce() + Send>,
+    ) -> bool {
+        let conn = self.conn.upgrade();
+        conn.is_some_and(|conn| conn.piece((&self.helpers, &self.limits), exchange, bundle, then))
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct RequestHead {
     pub(super) len: usize,
     pub(super) framing: Framing,
     pub(super) persist: Persist,
+    /// Its sender reads bodies in chunks.
+    pub(super) chunks: bool,
 }
 
 /// Headers beyond this number are refused: a browser sends about 15, each box adds one to five.
@@ -56,6 +58,7 @@ pub(super) fn parse(bytes: &[u8], path: &str) -> Result<Option<RequestHead>, Ref
         len,
         framing,
         persist,
+        chunks: version != Version::Http10,
     }))
 }
 

@@ -31,6 +31,8 @@ pub use own::OwnFront;
 pub use posthole_runtime::{Limits, Reply};
 
 use bytes::Bytes;
+use posthole_protocol::wire::Chain;
+use std::sync::Arc;
 
 /// Takes the body of every POST to our path. Called from connection threads.
 pub trait Service: Send + Sync + 'static {
@@ -51,6 +53,25 @@ pub trait Service: Send + Sync + 'static {
 pub trait Responder: Send {
     /// Sends the reply. Does not wait for the client; failures to write come back as [`Service::hangup`].
     fn respond(self: Box<Self>, reply: Reply);
+
+    /// Whether it can be streamed: then [`pieces`](Responder::pieces) gives where to.
+    fn streams(&self) -> bool {
+        false
+    }
+
+    /// Where the pieces of a streamed reply go, if this one can be written so: each as soon as it is there, and the end
+    /// by [`respond`](Responder::respond), whose body is then what is left. `None`: replies are whole.
+    fn pieces(&self) -> Option<Arc<dyn Pieces>> {
+        None
+    }
+}
+
+/// Writes a streamed reply.
+pub trait Pieces: Send + Sync {
+    /// Writes the next piece, after the head if it is the first. Does not wait for the client: `true` says that all of it
+    /// has been written, otherwise `then` is called once it has been; failures come back as [`Service::hangup`].
+    fn piece(self: Arc<Self>, exchange: u64, bundle: Chain, then: Box<dyn FnOnce() + Send>)
+    -> bool;
 }
 
 /// Names one request between `begin` and its reply. Made by the service, which alone gives it meaning.

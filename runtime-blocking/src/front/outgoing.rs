@@ -3,6 +3,7 @@
 use super::Reply;
 use super::reply::{Head, Persist};
 use super::sock;
+use bytes::Bytes;
 use posthole_protocol::wire::Chain;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
@@ -33,6 +34,33 @@ impl Outgoing {
             at: 0,
             left,
         }
+    }
+
+    /// The next piece of a streamed reply; with a head before the first.
+    pub(super) fn streamed(head: Option<Head>, mut body: Chain, chunks: bool) -> Outgoing {
+        let mut head = head.unwrap_or(Head::NONE);
+        if chunks && !body.is_empty() {
+            head = head.chunk(body.len());
+            body.push(Bytes::from_static(b"\r\n"));
+        }
+        Outgoing {
+            left: head.bytes().len() + body.len(),
+            head,
+            body,
+            piece: 0,
+            at: 0,
+        }
+    }
+
+    /// The rest of one, and its end.
+    pub(super) fn rest(head: Option<Head>, body: Chain, chunks: bool) -> Outgoing {
+        let mut outgoing = Outgoing::streamed(head, body, chunks);
+        if chunks {
+            let end = Bytes::from_static(b"0\r\n\r\n");
+            outgoing.left += end.len();
+            outgoing.body.push(end);
+        }
+        outgoing
     }
 
     /// Bundles alone, as a direct connection carries them.

@@ -91,7 +91,7 @@ impl Reader {
         if self.buf.capacity() > BUFFER {
             self.buf = Vec::with_capacity(BUFFER);
         }
-        if !self.inlet.conn.hold(head.persist) {
+        if !self.inlet.conn.hold(head.persist, head.chunks) {
             return Err(Fault::Gone);
         }
         let responder =

@@ -16,6 +16,17 @@ pub(super) enum Persist {
     Close,
 }
 
+/// How a body's end is told.
+#[derive(Clone, Copy)]
+enum Length {
+    Is(usize),
+    Chunked,
+    /// It is the connection's.
+    ToEnd,
+}
+
+const FITS: &str = "the longest status, numbers and all fixed headers make 330 bytes";
+
 /// The bytes of a head, without an allocation.
 pub(super) struct Head {
     bytes: [u8; Head::MOST],
@@ -32,27 +43,51 @@ impl Head {
     };
 
     pub(super) fn of(reply: &Reply, persist: Persist) -> Head {
-        let mut head = Head {
-            bytes: [0; Head::MOST],
-            len: 0,
-        };
-        head.put(reply, persist)
-            .expect("the longest status, numbers and all fixed headers make 310 bytes");
+        let mut head = Head::NONE;
+        head.put(
+            reply.status,
+            reply.exchange,
+            persist,
+            Length::Is(reply.body.len()),
+        )
+        .expect(FITS);
         head
     }
 
-    fn put(&mut self, reply: &Reply, persist: Persist) -> std::io::Result<()> {
+    /// Of a streamed reply, and of its first piece if that is one.
+    pub(super) fn of_streamed(exchange: u64, persist: Persist, chunks: bool) -> Head {
+        let length = if chunks {
+            Length::Chunked
+        } else {
+            Length::ToEnd
+        };
+        let mut head = Head::NONE;
+        head.put(200, Some(exchange), persist, length).expect(FITS);
+        head
+    }
+
+    /// The line before a chunk of `len` bytes.
+    pub(super) fn chunk(mut self, len: usize) -> Head {
+        let mut out = &mut self.bytes[self.len..];
+        write!(out, "{len:x}\r\n").expect(FITS);
+        let left = out.len();
+        self.len = Head::MOST - left;
+        self
+    }
+
+    fn put(
+        &mut self,
+        status: u16,
+        exchange: Option<u64>,
+        persist: Persist,
+        length: Length,
+    ) -> std::io::Result<()> {
         let mut out = &mut self.bytes[..];
-        write!(
-            out,
-            "HTTP/1.1 {} {}\r\n",
-            reply.status,
-            reason(reply.status)
-        )?;
+        write!(out, "HTTP/1.1 {} {}\r\n", status, reason(status))?;
         for (name, value) in ANSWER_HEADERS {
             write!(out, "{name}: {value}\r\n")?;
         }
-        if let Some(exchange) = reply.exchange {
+        if let Some(exchange) = exchange {
             write!(out, "{EXCHANGE}: {exchange}\r\n")?;
         }
         out.write_all(match persist {
@@ -60,7 +95,11 @@ impl Head {
             Persist::KeepAlive => b"Connection: keep-alive\r\n",
             Persist::Close => b"Connection: close\r\n",
         })?;
-        write!(out, "Content-Length: {}\r\n\r\n", reply.body.len())?;
+        match length {
+            Length::Is(length) => write!(out, "Content-Length: {length}\r\n\r\n")?,
+            Length::Chunked => out.write_all(b"Transfer-Encoding: chunked\r\n\r\n")?,
+            Length::ToEnd => out.write_all(b"\r\n")?,
+        }
         let left = out.len();
         self.len = Head::MOST - left;
         Ok(())
