@@ -275,11 +275,13 @@ impl Connect {
 /// By what everything travels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum CarrierChoice {
-    /// A direct TCP connection where one can be had, HTTP where not
+    /// A direct TCP connection where one can be had; where not, HTTP, with responses that go on if they come through
     #[default]
     Auto,
     /// Direct TCP connections only
     Tcp,
+    /// HTTP only, with responses that go on where they come through, from the start
+    Stream,
     /// HTTP requests and whole responses only
     Exchange,
 }
@@ -289,6 +291,7 @@ impl From<CarrierChoice> for Carrier {
         match choice {
             CarrierChoice::Auto => Carrier::Auto,
             CarrierChoice::Tcp => Carrier::Direct,
+            CarrierChoice::Stream => Carrier::Streamed,
             CarrierChoice::Exchange => Carrier::Exchange,
         }
     }

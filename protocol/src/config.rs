@@ -77,6 +77,7 @@ pub struct Config {
     pub(crate) classic: bool,
     pub(crate) learning: bool,
     pub(crate) carrier: Carrier,
+    pub(crate) direct: bool,
     pub(crate) direct_port: Option<u16>,
 }
 
@@ -111,6 +112,7 @@ impl Default for Config {
             classic: false,
             learning: true,
             carrier: Carrier::Auto,
+            direct: true,
             direct_port: None,
         }
     }
@@ -194,6 +196,15 @@ impl Config {
     #[must_use]
     pub fn by(self, carrier: Carrier) -> Config {
         Config { carrier, ..self }
+    }
+
+    /// The same, for a client that makes no direct connections.
+    #[must_use]
+    pub fn without_direct(self) -> Config {
+        Config {
+            direct: false,
+            ..self
+        }
     }
 
     /// How many exchanges may be open at once.

@@ -63,7 +63,8 @@ pub async fn connect_on(
     }
     tracing::debug!(?id, to = %target.describe(), "connecting");
     let plan = DirectPlan::new(options.direct, &target.way, options.config)?;
-    let core = Client::new(plan.config, id, timer::now());
+    let mut core = Client::new(plan.config, id, timer::now());
+    core.reads_pieces();
     let direct = DirectLane::new(plan.host, plan.port);
     let lanes = Lanes::new(Arc::new(target), spawner.clone(), direct);
     let shared = Shared::client(core, lanes);

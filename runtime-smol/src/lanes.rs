@@ -5,7 +5,7 @@
 //! when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
 
 use crate::carrier::direct::DirectLane;
-use crate::carrier::{Lane, Target};
+use crate::carrier::{Lane, Pieces, Target};
 use crate::driver::Shared;
 use crate::io::Alarm;
 use crate::spawn::Spawner;
@@ -218,6 +218,7 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
         exchange,
         body,
         patience,
+        streamed,
         ..
     }) = slot.next(&shared, &mut idle).await
     {
@@ -229,7 +230,11 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
                     shared.turn(|inside| inside.feed_progress(timer::now(), exchange));
                 }
             };
-            let carried = lane.exchange(exchange.number(), &body, patience, &mut progress);
+            let mut piece = |bundles| {
+                shared.turn(|inside| inside.feed_bundles(timer::now(), exchange, bundles));
+            };
+            let pieces = streamed.then_some(&mut piece as Pieces<'_>);
+            let carried = lane.carry(exchange.number(), &body, patience, &mut progress, pieces);
             slot.unless_cancelled(exchange, carried).await
         };
         drop(body);

@@ -52,8 +52,9 @@ impl DirectPlan {
                 ))
             }
             Direct::Told if is_open => Ok(told),
+            // The port that the server tells is not to be followed.
             Direct::Told | Direct::Never => Ok(DirectPlan {
-                config: told.config.by(Carrier::Exchange),
+                config: told.config.without_direct(),
                 ..told
             }),
         }

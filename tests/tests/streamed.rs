@@ -61,7 +61,7 @@ fn s5_what_a_server_says_waits_for_no_request() {
 #[test]
 fn s20_bulk_in_a_streamed_answer() {
     let mut took = Vec::new();
-    for carrier in [Carrier::Exchange, Carrier::Streamed] {
+    for carrier in [Carrier::Exchange, Carrier::Streamed, Carrier::Auto] {
         let mut pair = pair_by(2, carrier);
         pair.net.conditions.delay_up = 50 * MS;
         pair.net.conditions.delay_down = 50 * MS;
@@ -76,6 +76,7 @@ fn s20_bulk_in_a_streamed_answer() {
         }
     }
     assert!(took[1] * 9 <= took[0] * 10, "{took:?}");
+    assert!(took[2] * 19 <= took[0] * 20, "{took:?}");
 }
 
 /// A ping-pong costs an exchange each way as before: the reply rides on the answer to what it replies to.

@@ -59,6 +59,7 @@ pub(crate) struct Long {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Direct {
     carrier: Carrier,
+    allowed: bool,
     /// The application knows an address, or the server has told its port.
     wanted: bool,
     pub(crate) port: Option<u16>,
@@ -75,6 +76,7 @@ impl Direct {
     pub(crate) fn new(config: &Config) -> Direct {
         Direct {
             carrier: config.carrier,
+            allowed: config.direct,
             wanted: false,
             port: None,
             dialling: false,
@@ -104,7 +106,7 @@ impl Direct {
 
     /// An address is known.
     pub(crate) fn want(&mut self, now: Instant) {
-        let may = matches!(self.carrier, Carrier::Auto | Carrier::Direct);
+        let may = self.allowed && matches!(self.carrier, Carrier::Auto | Carrier::Direct);
         if may && !self.wanted {
             self.wanted = true;
             self.dial_at = Some(now);

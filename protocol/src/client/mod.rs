@@ -260,6 +260,7 @@ impl Client {
         if let Some(entry) = self.exchanges.iter_mut().find(|e| e.number == exchange.0) {
             entry.touched = now;
         }
+        self.streaming.on_progress(exchange.0, now);
         Ok(())
     }
 
@@ -399,6 +400,8 @@ impl Client {
             || self.timer(0, 0),
             |long| long.timer(config, self.session.peer_ack_delay),
         );
+        // The streamed answer is one of those that are held.
+        let is_beside = self.streaming.heard().is_some() && self.polls_beside();
         RequestPrefix {
             opening,
             echo: self.nonce,
@@ -409,7 +412,7 @@ impl Client {
             long: is_long.then(|| self.exchanges.next() - 1 - number),
             streamed,
             open: self.exchanges.list(Some(number)),
-            hold: self.hold() as u64,
+            hold: (self.hold() + usize::from(is_beside)) as u64,
             wait: wire_micros(plan.wait) / 1000,
             answer_max: if plan.probe {
                 SMALL_BODY

@@ -171,7 +171,9 @@ impl Client {
     /// When an acknowledgement is owed that no poll carries, because a streamed answer goes on and on.
     fn owed_at(&self) -> Option<Instant> {
         let streams = self.streaming.heard().is_some() && self.hint > 0;
-        streams.then(|| self.session.owed_soon_at()).flatten()
+        (streams && !self.polls_beside())
+            .then(|| self.session.owed_soon_at())
+            .flatten()
     }
 
     fn speak_at(&self, room: Room) -> Option<Instant> {
@@ -217,7 +219,7 @@ impl Client {
         let now = self.session.now;
         let open = self.exchanges.len();
         // The streamed answer is the one that is held; a request now and then shows that its client is there.
-        if self.streaming.heard().is_some() {
+        if self.streaming.heard().is_some() && !self.polls_beside() {
             let wait = self.session.config.wait;
             return (open == 0).then(|| self.last_sent.after(wait));
         }
@@ -270,12 +272,19 @@ impl Client {
     /// How many exchanges the server is to hold: more while much waits there (S13).
     pub(super) fn hold(&self) -> usize {
         let most = self.requests().saturating_sub(1).max(1);
-        let wanted = if self.hint > 0 && self.streaming.heard().is_none() {
+        let streams = self.streaming.heard().is_some();
+        let wanted = if self.hint > 0 && (!streams || self.polls_beside()) {
             most.saturating_sub(self.exchanges.bulk())
         } else {
             usize::from(self.session.config.hold)
         };
         wanted.clamp(1, most)
+    }
+
+    /// Whether whole answers carry what waits at the server, beside a streamed one: larger bodies, and several at once. The
+    /// streamed one is for what is small then.
+    pub(super) fn polls_beside(&self) -> bool {
+        self.hint > 0 && !self.streaming.is_forced()
     }
 
     /// For how long the server may hold the next exchange.

@@ -119,6 +119,11 @@ impl Streaming {
         (open.heard.is_some() && open.doubted.is_none()).then_some(open.exchange)
     }
 
+    /// Whether it is to carry all that it can.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.carrier == Carrier::Streamed
+    }
+
     /// The server is to be told that it comes through.
     pub(crate) fn is_news(&self) -> bool {
         self.heard().is_some() && self.open.as_ref().is_some_and(|open| !open.told)
@@ -127,6 +132,14 @@ impl Streaming {
     pub(crate) fn on_told(&mut self) {
         if let Some(open) = &mut self.open {
             open.told = true;
+        }
+    }
+
+    /// Bytes of it came, if no whole bundle yet.
+    pub(crate) fn on_progress(&mut self, exchange: u64, now: Instant) {
+        let open = self.open.as_mut().filter(|o| o.exchange == exchange);
+        if let Some((heard, _)) = open.and_then(|o| o.heard.as_mut()) {
+            *heard = now;
         }
     }
 
@@ -171,6 +184,8 @@ impl Client {
             && self.direct.long.is_none()
             && !self.queue.is_known()
             && self.requests() > 1
+            // Gently: while bulk moves, what a trial adds could only be in its way.
+            && (self.streaming.is_forced() || self.hint == 0 && self.exchanges.bulk() == 0)
             && !self.session.ending.is_closing()
     }
 

@@ -136,21 +136,24 @@ impl Server {
             flights.any(|f| f.bytes > SMALL_BODY as u64 && !f.late)
         };
         let flying = self.session.outbox.flying_bytes(held.number);
+        let all = self.exchanges.held();
+        let shorts = all.iter().filter(|h| h.long.is_none()).count();
         if let Some(room) = held.long_room(flying) {
-            return room;
+            // Whole answers carry more at once, where their client asks for them beside a streamed one.
+            let asked = shorts > 0 || self.hold > 1;
+            let small = held.heard() == Some(true) && asked;
+            return Room {
+                bytes: if small { SMALL_BODY } else { room.bytes },
+                small: small || room.small,
+                ..room
+            };
         }
-        let last = self
-            .exchanges
-            .held()
-            .iter()
-            .filter(|h| h.long.is_none())
-            .count()
-            == 1;
-        // Bulk goes by the streamed answer, if there is one.
-        let alone = if self.streamed().is_some_and(|h| !h.is_doubted()) {
-            true
-        } else if last {
-            self.hold > 1 && self.told > 0 && bulk_is_out()
+        let last = shorts == 1;
+        let streams = self.streamed().is_some_and(|h| !h.is_doubted());
+        let alone = if last {
+            // With a streamed one, its client may ask for no more than what is small.
+            let only_small = streams && self.hold == 1;
+            only_small || self.hold > 1 && self.told > 0 && bulk_is_out()
         } else {
             self.session.streams.is_mixed()
         };
@@ -291,10 +294,12 @@ impl Server {
 
     /// The oldest answer that is out, to measure by.
     pub(super) fn acknowledged(&self) -> Option<(u64, Instant, u64)> {
+        // One that goes on says how fast it is by itself.
+        let streamed = self.streamed().map(|held| held.number);
         self.session
             .outbox
             .flights()
-            .next()
+            .find(|f| streamed != Some(f.exchange))
             .filter(|f| f.single)
             .map(|f| (f.exchange, f.sent_at, f.bytes))
     }

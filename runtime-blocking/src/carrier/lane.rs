@@ -185,7 +185,7 @@ impl Lane {
             Some(length) => self.read_bare(body, length, judge, too_long, progress)?,
             None => {
                 let answer = match pieces {
-                    Some(pieces) => read_pieces(body, judge, too_long, *pieces)?,
+                    Some(pieces) => read_pieces(body, judge, too_long, progress, *pieces)?,
                     None => read_framed(body, judge, too_long, progress)?,
                 };
                 // Without a length or chunks it is the connection's end that ends the body.
@@ -292,23 +292,25 @@ fn read_framed(
     }
 }
 
+/// What is read of one that goes on at once: copied while it is warm.
+const SCRATCH: usize = 64 * 1024;
+
 /// Reads a body that goes on: whole bundles go to `pieces`, what is left at the end comes back.
 fn read_pieces(
     mut body: ureq::Body,
     judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
+    progress: &mut dyn FnMut(),
     pieces: &mut dyn FnMut(Bytes),
 ) -> Result<Bytes, Broken> {
     let mut reader = body.as_reader();
     let mut frames = Frames::new(LARGEST_ANSWER);
-    let mut judge = Some(judge);
+    let (mut judge, mut scratch) = (Some(judge), vec![0; SCRATCH]);
     loop {
+        let amount = reader.read(&mut scratch).map_err(ureq::Error::from)?;
+        let read = scratch.get(..amount).unwrap_or_default();
         let room = frames.room();
-        let filled = room.len();
-        room.resize(room.capacity(), 0);
-        let amount = reader.read(room.get_mut(filled..).unwrap_or_default());
-        room.truncate(filled + amount.as_ref().map_or(0, |n| *n));
-        let amount = amount.map_err(ureq::Error::from)?;
+        room.extend_from_slice(read);
         if let Some(judge) = judge.take() {
             judge(room)?;
         }
@@ -317,7 +319,7 @@ fn read_pieces(
         }
         match frames.take() {
             Ok(Some(bundles)) => pieces(bundles),
-            Ok(None) => {}
+            Ok(None) => progress(),
             Err(NotBundles) => return Err(too_long()),
         }
     }

@@ -15,7 +15,7 @@ use hyper::client::conn::http1::{Builder, Connection};
 use posthole_protocol::http::policy::{FIRST_PIECE, LARGEST_ANSWER, LARGEST_HEAD, is_kept_open};
 use posthole_protocol::http::{Trouble, Verdict, Way, verdict};
 use posthole_protocol::wire::Chain;
-use posthole_runtime::block;
+use posthole_runtime::{Frames, NotBundles, block};
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -25,6 +25,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+/// Where the bundles of an answer go that is streamed.
+pub(crate) type Pieces<'a> = &'a mut (dyn FnMut(Bytes) + Send);
+
 /// Sends `request` over `line` and reads the answer to `exchange`; gives the connection back if it may carry another.
 pub(super) async fn attempt(
     way: &Way,
@@ -32,6 +35,7 @@ pub(super) async fn attempt(
     exchange: u64,
     request: Request<Whole>,
     watch: &mut Watch<'_>,
+    pieces: &mut Option<Pieces<'_>>,
 ) -> Result<(Bytes, Option<Line>), Broken> {
     let pulse = watch.pulse.clone();
     let (mut sender, connection) = Builder::new()
@@ -68,8 +72,16 @@ pub(super) async fn attempt(
             watch.over(rest).await?
         }
         None => {
-            let rest = read_framed(driven, body, judge, too_long);
-            let (answer, line) = watch.over(rest).await?;
+            let (answer, line) = match pieces {
+                Some(pieces) => {
+                    let rest = read_pieces(driven, body, judge, too_long, *pieces);
+                    watch.over(rest).await?
+                }
+                None => {
+                    let rest = read_framed(driven, body, judge, too_long);
+                    watch.over(rest).await?
+                }
+            };
             // Without a length or chunks it is the connection's end that ends the body.
             let is_delimited = head.headers.contains_key(header::TRANSFER_ENCODING);
             (answer, line.filter(|_| is_delimited))
@@ -150,6 +162,42 @@ async fn read_framed(
     let parts = driven.connection.into_parts();
     let is_clean = parts.read_buf.is_empty() && !driven.is_over;
     Ok((answer.into(), Some(parts.io).filter(|_| is_clean)))
+}
+
+/// Reads a body that goes on: whole bundles go to `pieces`, what is left at the end comes back.
+async fn read_pieces(
+    mut driven: Driven,
+    mut body: Incoming,
+    judge: impl Fn(&[u8]) -> Result<(), Broken>,
+    too_long: impl FnOnce() -> Broken,
+    pieces: Pieces<'_>,
+) -> Result<(Bytes, Option<Line>), Broken> {
+    let mut frames = Frames::new(LARGEST_ANSWER);
+    let mut is_judged = false;
+    loop {
+        let frame = poll_fn(|cx| driven.poll_for(cx, |cx| Pin::new(&mut body).poll_frame(cx)));
+        let frame = frame.await.transpose()?;
+        let data = frame.as_ref().and_then(Frame::data_ref);
+        frames
+            .room()
+            .extend_from_slice(data.map_or(&[], |data| data));
+        if !is_judged {
+            judge(frames.room())?;
+            is_judged = true;
+        }
+        if frame.is_none() {
+            break;
+        }
+        match frames.take() {
+            Ok(Some(bundles)) => pieces(bundles),
+            Ok(None) => {}
+            Err(NotBundles) => return Err(too_long()),
+        }
+    }
+    let parts = driven.connection.into_parts();
+    let is_clean = parts.read_buf.is_empty() && !driven.is_over;
+    let left = std::mem::take(frames.room());
+    Ok((left.into(), Some(parts.io).filter(|_| is_clean)))
 }
 
 /// hyper's side of a connection, driven by who waits for something of it.

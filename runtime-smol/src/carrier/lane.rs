@@ -1,6 +1,6 @@
 //! One connection, one exchange at a time.
 
-use super::attempt::{Broken, Whole, attempt};
+use super::attempt::{Broken, Pieces, Whole, attempt};
 use super::dial::dial;
 use super::socket::Line;
 use super::target::Target;
@@ -69,6 +69,19 @@ impl Lane {
         patience: Duration,
         progress: &mut (dyn FnMut() + Send),
     ) -> Result<Bytes, Trouble> {
+        self.carry(exchange, body, patience, progress, None).await
+    }
+
+    /// The same, for an answer that may be streamed: its whole bundles go to `pieces` as they come, what is left of it is
+    /// given back at its end.
+    pub(crate) async fn carry(
+        &mut self,
+        exchange: u64,
+        body: &Chain,
+        patience: Duration,
+        progress: &mut (dyn FnMut() + Send),
+        mut pieces: Option<Pieces<'_>>,
+    ) -> Result<Bytes, Trouble> {
         let mut idle = self.idle.take().filter(Idle::is_usable);
         let (target, pulse) = (self.target.clone(), self.pulse.clone());
         let way = &target.way;
@@ -88,7 +101,7 @@ impl Lane {
                 Err(trouble) => return Err(trouble),
             };
             let request = request(&self.uri, &self.headers, body, &pulse);
-            let result = attempt(way, line, exchange, request, &mut watch).await;
+            let result = attempt(way, line, exchange, request, &mut watch, &mut pieces).await;
             let is_closed = result.as_ref().is_err_and(Broken::is_closed);
             if !is_closed || !goes_again(was_used, pulse.heard.is_set()) {
                 break result;

@@ -21,6 +21,7 @@ mod target;
 mod tls;
 mod watch;
 
+pub(crate) use attempt::Pieces;
 pub use lane::Lane;
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
 pub use posthole_runtime::TlsChoice;

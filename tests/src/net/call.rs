@@ -53,6 +53,10 @@ pub(super) enum Happening {
         call: u64,
         body: Bytes,
     },
+    Moves {
+        client: usize,
+        exchange: ExchangeId,
+    },
     Said {
         call: u64,
         copy: usize,

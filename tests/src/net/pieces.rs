@@ -9,6 +9,9 @@ use crate::trace;
 use bytes::Bytes;
 use posthole_protocol::{Failure, RequestId};
 
+/// How often the client's HTTP stack tells that bytes move.
+const PROGRESS: u64 = 50_000;
+
 impl Net {
     /// A server says something in an answer that goes on.
     ///
@@ -67,23 +70,38 @@ impl Net {
             return;
         }
         call.pieces.extend(numbers.iter().cloned());
+        let (client, exchange) = (call.client, call.exchange);
         let then = call.last_piece.max(down + call.fault.response_delay);
         call.last_piece = then;
+        let moves = streams && fate == Fate::Pass;
         if fate != Fate::Pass {
-            self.trace
-                .line(now, format!("s{client} #{exchange} piece meets {fate:?}"));
+            self.trace.line(
+                now,
+                format!("s{client} #{} piece meets {fate:?}", exchange.number()),
+            );
+        }
+        if fate == Fate::Pass && !streams {
+            call.kept.extend_from_slice(&body);
+            return;
+        }
+        // Its bytes come one after another, if there is a rate.
+        let steps = if moves { wire / PROGRESS } else { 0 };
+        for step in 1..=steps {
+            let at = then.saturating_sub(step * PROGRESS);
+            self.at(at, Happening::Moves { client, exchange });
         }
         match fate {
-            Fate::Pass if !streams => call.kept.extend_from_slice(&body),
             Fate::Pass => self.at(then, Happening::Piece { call: id, body }),
-            Fate::Lose => call.cut = true,
+            Fate::Lose => self.cut(id),
             Fate::Fail(why) => {
-                call.cut = true;
+                self.cut(id);
                 self.at(then, Happening::Fail { call: id, why });
             }
             Fate::Cut(_) | Fate::Corrupt(_) => {
                 // Looks like its end.
-                call.cut = matches!(fate, Fate::Cut(_));
+                if matches!(fate, Fate::Cut(_)) {
+                    self.cut(id);
+                }
                 if let Some(body) = fate.apply(&body) {
                     self.at(then, Happening::Piece { call: id, body });
                 }
@@ -92,6 +110,13 @@ impl Net {
                     self.at(then, Happening::Fail { call: id, why });
                 }
             }
+        }
+    }
+
+    /// Nothing more of this one arrives.
+    fn cut(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.cut = true;
         }
     }
 

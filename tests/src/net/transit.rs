@@ -100,6 +100,10 @@ impl Net {
                 }
             }
             Happening::Piece { call, body } => self.piece_arrives(now, call, body),
+            Happening::Moves { client, exchange } => {
+                self.ready
+                    .push_back(Delivery::Progress { client, exchange });
+            }
             Happening::Said { call: id, copy } => {
                 let Some(call) = self.calls.get(&id) else {
                     return;
