@@ -185,7 +185,10 @@ impl Shared {
         responder: Responder,
     ) {
         let now = timer::now();
-        let fed = self.turn(|inside| inside.feed_request(now, request, body, responder));
+        let fed = self.turn(|inside| {
+            inside.writes_pieces(true);
+            inside.feed_request(now, request, body, responder)
+        });
         if let Err((responder, reply)) = fed {
             responder.respond(reply);
         }
@@ -336,7 +339,14 @@ impl Locked<'_> {
             None => None,
         };
         let has_ended = inside.state.closed().is_some();
-        Todo::new(work, inside.lanes.as_mut(), &inside.wires, task, has_ended)
+        Todo::new(
+            work,
+            &mut inside.state,
+            inside.lanes.as_mut(),
+            &inside.wires,
+            task,
+            has_ended,
+        )
     }
 }
 

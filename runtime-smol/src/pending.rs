@@ -1,21 +1,25 @@
-//! One request at the server, between its arrival and its reply.
+//! One request at the server, between its arrival and its reply, or the end of that.
 
 use crate::driver::Shared;
-use crate::front::Reply;
-use crate::wire::Wire;
+use crate::front::{Abandoned, Outcome, Pieces, Reply};
+use crate::wire::{Name, Wire};
 use posthole_protocol::RequestId;
+use posthole_protocol::wire::Chain;
+use smol::stream::Stream;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// A request that waits for its [`Reply`]. Dropped before, it says that whoever asked has gone.
+/// A request that waits for its [`Outcome`]. Dropped before, it says that whoever asked has gone.
 pub struct Pending {
     desk: Arc<Desk>,
-    /// Whom to tell; `None`: nobody waits for that.
-    asked: Option<(Arc<Shared>, RequestId)>,
+    asked: Asked,
 }
+
+/// Whom to tell that whoever asked has gone, when this is dropped; `None`: nobody waits for that.
+struct Asked(Option<(Arc<Shared>, RequestId)>);
 
 /// Where the reply to one request goes. Dropped without a reply, it closes the connection.
 pub(crate) struct Responder(To);
@@ -28,16 +32,15 @@ enum To {
 
 /// What lies between them.
 #[derive(Default)]
-struct Desk(Mutex<Lying>);
+pub(crate) struct Desk(Mutex<Lying>);
 
 #[derive(Default)]
-enum Lying {
-    /// Nothing, and perhaps somebody waits.
-    #[default]
-    Nothing,
-    Waiter(Waker),
-    /// What has become of the request.
-    Outcome(Option<Reply>),
+struct Lying {
+    waiter: Option<Waker>,
+    /// The next piece of a streamed reply, and the exchange that it answers.
+    piece: Option<(u64, Chain)>,
+    /// What has become of the request: a reply, the end of one that is streamed, or nothing.
+    outcome: Option<Option<Reply>>,
 }
 
 impl Desk {
@@ -45,11 +48,34 @@ impl Desk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, outcome: Option<Reply>) {
-        let before = std::mem::replace(&mut *self.lock(), Lying::Outcome(outcome));
-        if let Lying::Waiter(waker) = before {
-            waker.wake();
+    fn put(&self, put: impl FnOnce(&mut Lying)) {
+        let mut lying = self.lock();
+        put(&mut lying);
+        let waiter = lying.waiter.take();
+        drop(lying);
+        if let Some(waiter) = waiter {
+            waiter.wake();
         }
+    }
+
+    /// The next piece of a streamed reply, after the one before was taken for written.
+    pub(crate) fn piece(&self, exchange: u64, bundle: Chain) {
+        self.put(|lying| {
+            debug_assert!(lying.piece.is_none(), "one at a time");
+            lying.piece = Some((exchange, bundle));
+        });
+    }
+
+    /// Takes what lies there, or waits for something.
+    fn poll<T>(&self, cx: &Context<'_>, take: impl FnOnce(&mut Lying) -> Option<T>) -> Poll<T> {
+        let mut lying = self.lock();
+        if let Some(taken) = take(&mut lying) {
+            return Poll::Ready(taken);
+        }
+        let old = lying.waiter.replace(cx.waker().clone());
+        drop(lying);
+        drop(old);
+        Poll::Pending
     }
 }
 
@@ -61,8 +87,16 @@ impl Responder {
 
     pub(crate) fn respond(self, reply: Reply) {
         match &self.0 {
-            To::Desk(desk) => desk.put(Some(reply)),
+            To::Desk(desk) => desk.put(|lying| lying.outcome = Some(Some(reply))),
             To::Wire(wire) => wire.end(reply.body),
+        }
+    }
+
+    /// Where the pieces of a streamed reply go, of which [`respond`](Responder::respond) brings the last.
+    pub(crate) fn desk(&self) -> Option<Arc<Desk>> {
+        match &self.0 {
+            To::Desk(desk) => Some(desk.clone()),
+            To::Wire(_) => None,
         }
     }
 }
@@ -72,9 +106,9 @@ impl Drop for Responder {
         let To::Desk(desk) = &self.0 else {
             return;
         };
-        let is_answered = matches!(*desk.lock(), Lying::Outcome(_));
+        let is_answered = desk.lock().outcome.is_some();
         if !is_answered {
-            desk.put(None);
+            desk.put(|lying| lying.outcome = Some(None));
         }
     }
 }
@@ -85,7 +119,7 @@ impl Pending {
         let desk = Arc::new(Desk::default());
         let pending = Pending {
             desk: desk.clone(),
-            asked: Some((shared, request)),
+            asked: Asked(Some((shared, request))),
         };
         (pending, Responder(To::Desk(desk)))
     }
@@ -93,32 +127,109 @@ impl Pending {
     /// Answered at once.
     pub(crate) fn ready(reply: Reply) -> Pending {
         let desk = Arc::new(Desk::default());
-        desk.put(Some(reply));
-        Pending { desk, asked: None }
+        desk.put(|lying| lying.outcome = Some(Some(reply)));
+        Pending {
+            desk,
+            asked: Asked(None),
+        }
     }
+}
+
+/// What lies there for whoever waits for a reply.
+enum Found {
+    Piece(u64, Chain),
+    Outcome(Option<Reply>),
+}
+
+fn take(lying: &mut Lying) -> Option<Found> {
+    let piece = lying
+        .piece
+        .take()
+        .map(|(of, piece)| Found::Piece(of, piece));
+    piece.or_else(|| lying.outcome.take().map(Found::Outcome))
 }
 
 impl Future for Pending {
-    type Output = Option<Reply>;
+    type Output = Outcome;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let mut lying = self.desk.lock();
-        if let Lying::Outcome(outcome) = &mut *lying {
-            let outcome = outcome.take();
-            drop(lying);
-            self.asked = None;
-            return Poll::Ready(outcome);
-        }
-        let old = std::mem::replace(&mut *lying, Lying::Waiter(cx.waker().clone()));
-        drop(lying);
-        drop(old);
-        Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.desk.poll(cx, take).map(|found| match found {
+            Found::Piece(exchange, first) => {
+                let pieces: Pieces = Box::pin(Streaming {
+                    desk: self.desk.clone(),
+                    asked: Asked(self.asked.0.take()),
+                    at: At::First(first),
+                });
+                Outcome::Streamed { exchange, pieces }
+            }
+            Found::Outcome(reply) => {
+                self.asked.0 = None;
+                reply.into()
+            }
+        })
     }
 }
 
-impl Drop for Pending {
+/// The pieces of a streamed reply.
+struct Streaming {
+    desk: Arc<Desk>,
+    asked: Asked,
+    at: At,
+}
+
+enum At {
+    First(Chain),
+    /// A piece was given and is taken for written when the next is asked for.
+    Given,
+    /// The core knows that the last piece was written.
+    Written,
+    End,
+}
+
+impl Stream for Streaming {
+    type Item = Result<Chain, Abandoned>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Chain, Abandoned>>> {
+        match std::mem::replace(&mut self.at, At::Written) {
+            At::First(first) => {
+                self.at = At::Given;
+                return Poll::Ready(Some(Ok(first)));
+            }
+            At::Given => {
+                if let Some((shared, request)) = &self.asked.0 {
+                    shared.feed_written(Name::Request(*request));
+                }
+            }
+            At::Written => {}
+            At::End => {
+                self.at = At::End;
+                return Poll::Ready(None);
+            }
+        }
+        self.desk.poll(cx, take).map(|found| match found {
+            Found::Piece(_, piece) => {
+                self.at = At::Given;
+                Some(Ok(piece))
+            }
+            Found::Outcome(reply) => {
+                self.at = At::End;
+                self.asked.0 = None;
+                match reply {
+                    Some(reply) if reply.body.is_empty() => None,
+                    Some(reply) => Some(Ok(reply.body)),
+                    None => Some(Err(Abandoned)),
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Asked {
     fn drop(&mut self) {
-        if let Some((shared, request)) = self.asked.take() {
+        if let Some((shared, request)) = self.0.take() {
             shared.feed_hangup(request);
         }
     }
@@ -150,8 +261,8 @@ mod tests {
             let Request { exchange, body, .. } = client.poll_request(now()).unwrap();
             let mut pending = handler.begin(body.into_bytes());
             match block_on(poll_once(&mut pending)) {
-                Some(reply) => {
-                    let body = reply.unwrap().body.into_bytes();
+                Some(outcome) => {
+                    let body = outcome.into_reply().unwrap().body.into_bytes();
                     client.feed_response(now(), exchange, body).unwrap();
                 }
                 None => return (client, exchange, pending),
@@ -163,7 +274,7 @@ mod tests {
     fn a_stranger_is_answered_at_once() {
         let handler = Handler::new(ListenOptions::new()).unwrap();
         let reply = block_on(handler.begin(Bytes::from_static(b"hello?")));
-        assert_eq!(reply.unwrap().status, 400);
+        assert_eq!(reply.into_reply().unwrap().status, 400);
         assert_eq!(handler.sessions(), 0);
     }
 
@@ -174,7 +285,7 @@ mod tests {
         let session = block_on(handler.accept()).unwrap();
         let stream = block_on(session.open()).unwrap();
         block_on(stream.write_bytes(Bytes::from_static(b"hi"))).unwrap();
-        let reply = block_on(pending).unwrap();
+        let reply = block_on(pending).into_reply().unwrap();
         assert_eq!(
             (reply.status, reply.exchange),
             (200, Some(exchange.number()))
@@ -197,7 +308,9 @@ mod tests {
         client.feed_failure(now(), exchange, cut).unwrap();
         client.feed_timeout(client.next_timeout().unwrap());
         let request = client.poll_request(now()).unwrap();
-        let reply = block_on(handler.begin(request.body.into_bytes())).unwrap();
+        let reply = block_on(handler.begin(request.body.into_bytes()))
+            .into_reply()
+            .unwrap();
         let body = reply.body.into_bytes();
         client.feed_response(now(), request.exchange, body).unwrap();
         assert_eq!(client.accept(), Some(stream.id()));
@@ -210,6 +323,6 @@ mod tests {
         let session = block_on(handler.accept()).unwrap();
         drop(handler);
         assert!(session.closed().is_some());
-        assert!(block_on(pending).is_some());
+        assert!(block_on(pending).into_reply().is_some());
     }
 }

@@ -1,8 +1,9 @@
 //! Does what a core had to say, once its lock is released.
 
 use crate::carrier::direct;
-use crate::driver::{Shared, Work};
+use crate::driver::{Shared, State, Work};
 use crate::lanes::{Job, Lanes, Slot};
+use crate::pending::Desk;
 use crate::spawn::Spawner;
 use crate::wait::Wake;
 use crate::wire::{Name, Wire};
@@ -22,6 +23,8 @@ pub(crate) struct Todo {
     /// Idle lanes that are needed no longer.
     ended: Vec<Arc<Slot>>,
     writes: Vec<(Arc<Wire>, Name, Chain)>,
+    /// Of streamed answers.
+    pieces: Vec<(Arc<Desk>, u64, Chain)>,
     /// Direct connections that are wanted no longer.
     closed: Vec<Arc<Wire>>,
     /// Where to make one, and where its task runs.
@@ -32,16 +35,21 @@ impl Todo {
     /// Under the lock: finds lanes for the requests.
     pub(crate) fn new(
         mut work: Work,
+        state: &mut State,
         lanes: Option<&mut Lanes>,
         wires: &HashMap<RequestId, Arc<Wire>>,
         task: Option<Waker>,
         has_ended: bool,
     ) -> Todo {
         let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);
-        writes.extend(work.said.drain(..).filter_map(|(request, _, bundle)| {
-            let wire = wires.get(&request)?;
-            Some((wire.clone(), Name::Request(request), bundle))
-        }));
+        let mut pieces = Vec::new();
+        for (request, exchange, bundle) in work.said.drain(..) {
+            if let Some(wire) = wires.get(&request) {
+                writes.push((wire.clone(), Name::Request(request), bundle));
+            } else if let Some(desk) = state.responder(request).and_then(|to| to.desk()) {
+                pieces.push((desk, exchange, bundle));
+            }
+        }
         let (mut jobs, mut cancelled, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(lanes) = lanes {
             jobs.extend(work.requests.drain(..).map(|request| lanes.assign(request)));
@@ -65,6 +73,7 @@ impl Todo {
             cancelled,
             ended,
             writes,
+            pieces,
             closed,
             dial,
         }
@@ -91,6 +100,9 @@ impl Todo {
         let mut written = Vec::new();
         for (wire, name, bundle) in self.writes {
             written.extend(wire.send(shared, name, bundle).then_some(name));
+        }
+        for (desk, exchange, bundle) in self.pieces {
+            desk.piece(exchange, bundle);
         }
         for (responder, reply) in work.replies {
             responder.respond(reply);

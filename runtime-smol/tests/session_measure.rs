@@ -126,7 +126,7 @@ async fn held(handler: &Handler, number: u32) -> posthole_smol::Pending {
             let mut pending = handler.begin(request.body.into_bytes());
             match poll_once(&mut pending).await {
                 Some(reply) => {
-                    let body = reply.unwrap().body.into_bytes();
+                    let body = reply.into_reply().unwrap().body.into_bytes();
                     client.feed_response(now, request.exchange, body).unwrap();
                 }
                 None => return pending,

@@ -31,6 +31,17 @@ mod direct_smol_blocking {
     posthole_tests::conformance!(sockets Loopback<Direct<Smol>, Direct<Blocking>>);
 }
 
+/// The same holds where answers are streamed.
+mod streamed_blocking_smol {
+    use crate::runtimes::{Blocking, Loopback, Smol, Streamed};
+    posthole_tests::conformance!(sockets Loopback<Streamed<Blocking>, Smol>);
+}
+
+mod streamed_smol_blocking {
+    use crate::runtimes::{Blocking, Loopback, Smol, Streamed};
+    posthole_tests::conformance!(sockets Loopback<Streamed<Smol>, Blocking>);
+}
+
 mod memory {
     posthole_tests::conformance!(memory posthole_tests::conformance::memory::Memory);
 }

@@ -1,38 +1,76 @@
 //! Replies and refusals as hyper writes them.
 
-use super::Reply;
+use super::conn::Conn;
+use super::{Abandoned, Pieces, Reply};
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use posthole_protocol::http::{ANSWER_HEADERS, EXCHANGE, Refusal};
 use posthole_protocol::wire::Chain;
-use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-/// The body of an answer: one frame of many pieces, which hyper writes together with the head.
-#[derive(Debug)]
-pub struct Answer(Chain);
+/// The body of an answer: one frame, which hyper writes together with the head, or one for each piece as it comes.
+pub struct Answer(Content);
+
+enum Content {
+    Whole(Chain),
+    /// `conn`: on a connection of ours, which says when a piece has been written.
+    Streamed {
+        pieces: Pieces,
+        conn: Option<Arc<Conn>>,
+    },
+}
 
 impl Body for Answer {
     type Data = Chain;
-    type Error = Infallible;
+    type Error = Abandoned;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Chain>, Infallible>>> {
-        let chain = std::mem::take(&mut self.0);
-        Poll::Ready((!chain.is_empty()).then(|| Ok(Frame::data(chain))))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Chain>, Abandoned>>> {
+        match &mut self.0 {
+            Content::Whole(chain) => {
+                let chain = std::mem::take(chain);
+                Poll::Ready((!chain.is_empty()).then(|| Ok(Frame::data(chain))))
+            }
+            Content::Streamed { pieces, conn } => {
+                if let Some(conn) = conn {
+                    ready!(conn.poll_written(cx));
+                }
+                let next = ready!(pieces.as_mut().poll_next(cx));
+                match (&next, conn) {
+                    (Some(Ok(_)), Some(conn)) => conn.piece(),
+                    (None, Some(conn)) => conn.reply()?,
+                    (Some(Err(_)), _) | (_, None) => {}
+                }
+                Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        matches!(&self.0, Content::Whole(chain) if chain.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
+        match &self.0 {
+            Content::Whole(chain) => SizeHint::with_exact(chain.len() as u64),
+            Content::Streamed { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Content::Whole(chain) => f.debug_tuple("Answer").field(chain).finish(),
+            Content::Streamed { .. } => f.write_str("Answer(..)"),
+        }
     }
 }
 
@@ -52,10 +90,23 @@ impl Heads {
     }
 
     pub(super) fn reply(&self, reply: Reply) -> Response<Answer> {
-        let mut response = Response::new(Answer(reply.body));
-        *response.status_mut() = status(reply.status);
+        self.head(reply.status, reply.exchange, Content::Whole(reply.body))
+    }
+
+    pub(super) fn streamed(
+        &self,
+        exchange: u64,
+        pieces: Pieces,
+        conn: Option<Arc<Conn>>,
+    ) -> Response<Answer> {
+        self.head(200, Some(exchange), Content::Streamed { pieces, conn })
+    }
+
+    fn head(&self, code: u16, exchange: Option<u64>, content: Content) -> Response<Answer> {
+        let mut response = Response::new(Answer(content));
+        *response.status_mut() = status(code);
         *response.headers_mut() = self.fixed.clone();
-        if let Some(exchange) = reply.exchange {
+        if let Some(exchange) = exchange {
             let headers = response.headers_mut();
             headers.insert(self.exchange.clone(), HeaderValue::from(exchange));
         }
@@ -65,7 +116,7 @@ impl Heads {
 
 /// The refusal of a request that speaks `version`.
 pub(super) fn refuse(refusal: Refusal, version: Version) -> Response<Answer> {
-    let mut response = Response::new(Answer(Chain::from(Bytes::from(refusal.text()))));
+    let mut response = Response::new(Answer(Content::Whole(Bytes::from(refusal.text()).into())));
     *response.status_mut() = status(refusal.status);
     *response.headers_mut() = refusal.headers().map(field).collect();
     // RFC 9113 §8.2.2: not in HTTP/2, where other requests share the connection.

@@ -12,12 +12,13 @@
 //!   v                v                   v                 v
 //!  closed         refused         Refusing, then refused  closed
 //! ```
+//! A streamed reply goes from `Held` to `Streamed` and, with its end, to `Writing`.
 
 use super::{Abandoned, Limits};
 use posthole_protocol::http::Refusal;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 pub(super) struct Conn {
@@ -28,7 +29,11 @@ pub(super) struct Conn {
 struct State {
     phase: Phase,
     since: Instant,
-    /// Bytes of the answer that the socket has taken.
+    /// A piece of a streamed reply is on its way.
+    unwritten: bool,
+    /// Who wants to know that it has been written.
+    writer: Option<Waker>,
+    /// Bytes of the answer that the socket has taken, or of the piece.
     written: usize,
     /// Bytes received since the last answer.
     received: usize,
@@ -56,7 +61,9 @@ enum Phase {
     Body,
     /// The service has the request.
     Held,
-    /// The reply is on its way.
+    /// The reply is streamed: pieces of it are written, and more will follow.
+    Streamed,
+    /// The reply is on its way, or the end of it.
     Writing,
     /// A refusal is, or was, on its way; nothing comes after it.
     Refusing,
@@ -111,6 +118,8 @@ impl Conn {
             state: Mutex::new(State {
                 phase: Phase::Idle,
                 since: Instant::now(),
+                unwritten: false,
+                writer: None,
                 written: 0,
                 received: 0,
                 drained: true,
@@ -166,7 +175,10 @@ impl Conn {
     /// Whether hyper may write: only what the service has said. What it says of its own accord, in few words, about a
     /// head that it can't read, [`ended`](Self::ended) says in ours.
     pub(super) fn may_write(&self) -> bool {
-        matches!(self.lock().phase, Phase::Writing | Phase::Refusing)
+        matches!(
+            self.lock().phase,
+            Phase::Streamed | Phase::Writing | Phase::Refusing
+        )
     }
 
     pub(super) fn on_written(&self, amount: usize) {
@@ -175,9 +187,20 @@ impl Conn {
 
     pub(super) fn on_flush(&self) {
         let mut state = self.lock();
-        if state.phase == Phase::Writing {
-            state.enter(Phase::Idle);
-            state.swollen = std::mem::take(&mut state.received) > SMALL;
+        match state.phase {
+            Phase::Writing => {
+                state.enter(Phase::Idle);
+                state.swollen = std::mem::take(&mut state.received) > SMALL;
+            }
+            Phase::Streamed => {
+                state.unwritten = false;
+                let writer = state.writer.take();
+                drop(state);
+                if let Some(writer) = writer {
+                    writer.wake();
+                }
+            }
+            Phase::Idle | Phase::Head | Phase::Body | Phase::Held | Phase::Refusing => {}
         }
     }
 
@@ -218,6 +241,36 @@ impl Conn {
         Ok(())
     }
 
+    /// The reply will come in pieces, none of them written yet.
+    ///
+    /// # Errors
+    /// If more has come before it.
+    pub(super) fn stream(&self) -> Result<(), Abandoned> {
+        let mut state = self.lock();
+        if !state.drained {
+            return Err(Abandoned);
+        }
+        state.enter(Phase::Streamed);
+        Ok(())
+    }
+
+    /// A piece is about to be written.
+    pub(super) fn piece(&self) {
+        let mut state = self.lock();
+        state.enter(Phase::Streamed);
+        state.unwritten = true;
+    }
+
+    /// Ready once the last piece has been written.
+    pub(super) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.unwritten {
+            return Poll::Ready(());
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// A refusal is about to be written.
     pub(super) fn refuse(&self) {
         self.lock().enter(Phase::Refusing);
@@ -238,7 +291,8 @@ impl Conn {
 
     /// Whether an answer is on its way.
     pub(super) fn is_answering(&self) -> bool {
-        matches!(self.lock().phase, Phase::Writing | Phase::Refusing)
+        let state = self.lock();
+        state.unwritten || matches!(state.phase, Phase::Writing | Phase::Refusing)
     }
 
     /// hyper waits for something; what for, and until when?
@@ -255,12 +309,17 @@ impl Conn {
             Phase::Idle => Next::Wait(state.since.checked_add(limits.idle)),
             Phase::Head => Next::Wait(state.since.checked_add(limits.head_time)),
             // Bytes are pipelining: what they ask for could not be answered before what is held.
-            Phase::Held if !state.drained || state.end != Side::Open => Next::End(End::Closed),
+            Phase::Held | Phase::Streamed if !state.drained || state.end != Side::Open => {
+                Next::End(End::Closed)
+            }
+            Phase::Streamed if state.unwritten => {
+                Next::Wait(limits.late(state.since, state.written))
+            }
             Phase::Body if state.end == Side::Closed => {
                 state.end = Side::Told;
                 Next::Again
             }
-            Phase::Body | Phase::Held => Next::Wait(None),
+            Phase::Body | Phase::Held | Phase::Streamed => Next::Wait(None),
             Phase::Writing | Phase::Refusing => Next::Wait(limits.late(state.since, state.written)),
         }
     }
@@ -269,9 +328,12 @@ impl Conn {
     pub(super) fn late(&self) -> End {
         match self.lock().phase {
             Phase::Head => End::Refuse(Refusal::TOO_SLOW),
-            Phase::Idle | Phase::Body | Phase::Held | Phase::Writing | Phase::Refusing => {
-                End::Closed
-            }
+            Phase::Idle
+            | Phase::Body
+            | Phase::Held
+            | Phase::Streamed
+            | Phase::Writing
+            | Phase::Refusing => End::Closed,
         }
     }
 
@@ -292,5 +354,6 @@ impl Conn {
 impl State {
     fn enter(&mut self, phase: Phase) {
         (self.phase, self.since, self.written) = (phase, Instant::now(), 0);
+        self.unwritten = false;
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  connection -> OwnFront, with limits on everything --+
-//!                                                      +--> Service::begin(body) -> Pending, becomes a Reply
+//!                                                      +--> Service::begin(body) -> Pending, becomes an Outcome
 //!  connection -> your hyper server -> Mount -----------+                            or is dropped: the client has gone
 //! ```
 //!
@@ -35,14 +35,18 @@ pub use own::OwnFront;
 pub use posthole_runtime::{Limits, Reply};
 
 use bytes::Bytes;
+use posthole_protocol::wire::Chain;
+use smol::stream::Stream;
+use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Takes the body of every POST to our path.
 pub trait Service: Send + Sync + 'static {
-    /// The exchange, from here to its [`Reply`]. **Dropped before that: whoever sent the request has gone.** Without a
-    /// reply (`None`, where this is an `Option`) the connection is closed.
-    type Pending: Future<Output: Into<Option<Reply>>> + Send + 'static;
+    /// The exchange, from here to its [`Outcome`]: a [`Reply`], or one that comes in pieces. **Dropped before that:
+    /// whoever sent the request has gone.** Without a reply (`None`, where this is an `Option`) the connection is closed.
+    type Pending: Future<Output: Into<Outcome>> + Send + 'static;
 
     /// A whole body has come. Called from the connection's task, so it must not block.
     fn begin(&self, body: Bytes) -> Self::Pending;
@@ -53,5 +57,59 @@ impl<S: Service> Service for Arc<S> {
 
     fn begin(&self, body: Bytes) -> Self::Pending {
         S::begin(self, body)
+    }
+}
+
+/// What becomes of a request.
+pub enum Outcome {
+    /// A whole reply.
+    Reply(Reply),
+    /// A reply with status 200 whose body comes piece by piece, each to be written as soon as it is there.
+    Streamed {
+        /// The exchange it answers, for its head.
+        exchange: u64,
+        /// The body.
+        pieces: Pieces,
+    },
+    /// No reply at all: the connection is closed.
+    Abandoned,
+}
+
+/// The body of a streamed reply. Asked for the next piece, it takes those before for written. An error: there will be no
+/// end of it, and the connection is closed. **Dropped before its end: whoever sent the request has gone.**
+pub type Pieces = Pin<Box<dyn Stream<Item = Result<Chain, Abandoned>> + Send>>;
+
+impl Outcome {
+    /// The whole reply, if it is one.
+    pub fn into_reply(self) -> Option<Reply> {
+        match self {
+            Outcome::Reply(reply) => Some(reply),
+            Outcome::Streamed { .. } | Outcome::Abandoned => None,
+        }
+    }
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Outcome {
+        Outcome::Reply(reply)
+    }
+}
+
+impl From<Option<Reply>> for Outcome {
+    fn from(reply: Option<Reply>) -> Outcome {
+        reply.map_or(Outcome::Abandoned, Outcome::Reply)
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Reply(reply) => f.debug_tuple("Reply").field(reply).finish(),
+            Outcome::Streamed { exchange, .. } => f
+                .debug_struct("Streamed")
+                .field("exchange", exchange)
+                .finish_non_exhaustive(),
+            Outcome::Abandoned => f.write_str("Abandoned"),
+        }
     }
 }

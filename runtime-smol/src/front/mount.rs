@@ -3,7 +3,7 @@
 use super::answer::{self, Answer, Heads};
 use super::conn::Conn;
 use super::request_body::{self, Fault};
-use super::{Limits, Service};
+use super::{Limits, Outcome, Service};
 use crate::timer;
 use http::request::Parts;
 use http::{Request, Response};
@@ -158,11 +158,22 @@ impl<S: Service> Hall<S> {
             });
             match begun {
                 Ok(pending) => {
-                    let reply = pending.await.into().ok_or(Abandoned)?;
-                    if let Some(conn) = conn {
-                        conn.reply()?;
+                    let outcome = pending.await.into();
+                    match outcome {
+                        Outcome::Reply(reply) => {
+                            if let Some(conn) = conn {
+                                conn.reply()?;
+                            }
+                            Ok(hall.heads.reply(reply))
+                        }
+                        Outcome::Streamed { exchange, pieces } => {
+                            if let Some(conn) = &conn {
+                                conn.stream()?;
+                            }
+                            Ok(hall.heads.streamed(exchange, pieces, conn))
+                        }
+                        Outcome::Abandoned => Err(Abandoned),
                     }
-                    Ok(hall.heads.reply(reply))
                 }
                 Err(Fault::Refused(refusal)) => {
                     hall.log(refusal, conn.as_ref().map(|conn| conn.peer()));

@@ -5,11 +5,13 @@ pub(crate) mod blocking;
 pub(crate) mod direct;
 pub(crate) mod loopback;
 pub(crate) mod smol;
+pub(crate) mod streamed;
 
 pub(crate) use blocking::Blocking;
 pub(crate) use direct::Direct;
 pub(crate) use loopback::Loopback;
 pub(crate) use smol::{Fickle, Smol};
+pub(crate) use streamed::Streamed;
 
 /// A module of tests for each pair of client and server, filled by a macro that takes the pair's world.
 macro_rules! each_pair {
