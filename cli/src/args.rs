@@ -300,9 +300,10 @@ impl From<CarrierChoice> for Carrier {
 /// Find out what the way to a server lets through.
 ///
 /// Asks the server in sessions of its own how large requests and answers may be, how long one may wait, how many at
-/// once, and whether a direct connection can be had, and says what that means. Some forty requests and, if nothing stands
+/// once, whether answers may be streamed, whether anything between changes or doubles what passes, and whether a direct
+/// connection can be had, and says what that means. Some forty requests and, if nothing stands
 /// in the way, about four megabytes. Exits with 0 if posthole will work, with 1 if not.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   posthole probe http://server:8080/

@@ -13,6 +13,7 @@ on_each_runtime! {
     a_clean_way_lets_everything_through
     a_box_that_limits_bodies_is_found_out
     a_box_that_ends_held_requests_is_found_out
+    a_box_that_doubles_requests_is_found_out
 }
 
 /// What a box between does.
@@ -22,11 +23,13 @@ struct Box {
     largest: usize,
     /// Answers 504 instead of waiting for longer.
     patience: Option<std::time::Duration>,
+    /// Sends every request twice.
+    doubles: bool,
 }
 
-/// Reads one HTTP message: its head, and its body by its length.
+/// Reads one HTTP message: its head, and its body by its length or chunk by chunk, as they stand.
 fn message(from: &mut BufReader<TcpStream>) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (mut head, mut length) = (Vec::new(), 0);
+    let (mut head, mut length, mut chunked) = (Vec::new(), 0, false);
     loop {
         let mut line = String::new();
         if from.read_line(&mut line).ok()? == 0 {
@@ -36,8 +39,24 @@ fn message(from: &mut BufReader<TcpStream>) -> Option<(Vec<u8>, Vec<u8>)> {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        chunked |= line.eq_ignore_ascii_case("transfer-encoding: chunked\r\n");
         if line == "\r\n" {
             break;
+        }
+    }
+    if chunked {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line).ok()?;
+            let length = usize::from_str_radix(line.trim(), 16).ok()?;
+            let mut chunk = vec![0; length + 2];
+            from.read_exact(&mut chunk).ok()?;
+            body.extend_from_slice(line.as_bytes());
+            body.extend_from_slice(&chunk);
+            if length == 0 {
+                return Some((head, body));
+            }
         }
     }
     let mut body = vec![0; length];
@@ -62,7 +81,13 @@ fn serve_box(it: Box, client: TcpStream) {
         if body.len() > it.largest {
             return answer("413 Too Large");
         }
-        (&server).write_all(&[head, body].concat()).unwrap();
+        let request = [head, body].concat();
+        (&server).write_all(&request).unwrap();
+        if it.doubles {
+            let second = TcpStream::connect(it.to).unwrap();
+            (&second).write_all(&request).unwrap();
+            let _ = message(&mut BufReader::new(second));
+        }
         let Some((head, body)) = message(&mut back) else {
             return answer("504 Too Late");
         };
@@ -114,6 +139,8 @@ fn a_clean_way_lets_everything_through(on: support::On) {
         "\"direct\":{\"answer\":\"yes\"",
         "\"keep_alive\":{\"answer\":\"yes\"",
         "\"unchanged\":{\"answer\":\"yes\"",
+        "\"streaming\":{\"answer\":\"yes\"",
+        "\"doubled\":{\"answer\":\"no\"",
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }
@@ -125,6 +152,7 @@ fn a_box_that_limits_bodies_is_found_out(on: support::On) {
         to: address(&url),
         largest: 131_072,
         patience: None,
+        doubles: false,
     };
     let addr = it.start();
     let (code, json, said) = run(&format!(
@@ -135,6 +163,24 @@ fn a_box_that_limits_bodies_is_found_out(on: support::On) {
     assert!((65_536.0..=131_072.0).contains(&bytes), "{json}");
     assert!(json.contains("413") && json.contains("thebox"), "{json}");
     assert!(number(&json, "answer_bytes") >= 1e6, "{json}");
+    // It has an answer whole before it gives it on.
+    assert!(json.contains("\"streaming\":{\"answer\":\"no\""), "{json}");
+}
+
+fn a_box_that_doubles_requests_is_found_out(on: support::On) {
+    let (_server, url) = on.serve("--allow 127.0.0.1:1");
+    let it = Box {
+        to: address(&url),
+        largest: usize::MAX,
+        patience: None,
+        doubles: true,
+    };
+    let addr = it.start();
+    let (code, json, said) = run(&format!(
+        "probe http://{addr}/ --proxy none --time 0s --json"
+    ));
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(json.contains("\"doubled\":{\"answer\":\"yes\""), "{json}");
 }
 
 fn a_box_that_ends_held_requests_is_found_out(on: support::On) {
@@ -143,6 +189,7 @@ fn a_box_that_ends_held_requests_is_found_out(on: support::On) {
         to: address(&url),
         largest: usize::MAX,
         patience: Some(std::time::Duration::from_secs(7)),
+        doubles: false,
     };
     let addr = it.start();
     let (code, json, said) = run(&format!(

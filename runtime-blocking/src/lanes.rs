@@ -5,9 +5,8 @@
 //! made when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
 
 use crate::carrier::direct::DirectLane;
-use crate::carrier::{Canceller, Lane, Target};
+use crate::carrier::{Canceller, Lane, Listening, Target};
 use crate::driver::Shared;
-use bytes::Bytes;
 use posthole_protocol::{ExchangeId, Request};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -217,8 +216,12 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
             }
         };
         let mut piece = |bundles| shared.feed_bundles(exchange, bundles);
-        let pieces = streamed.then_some(&mut piece as &mut dyn FnMut(Bytes));
-        let answer = lane.carry(exchange.number(), &body, patience, &mut progress, pieces);
+        let listening = Listening {
+            pieces: streamed.then_some(&mut piece),
+            head: None,
+        };
+        let number = exchange.number();
+        let answer = lane.exchange_with(number, &body, patience, &mut progress, listening);
         drop(body);
         shared.feed_answer(exchange, answer, slot);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use posthole_blocking::carrier::{Lane, Target};
+use posthole_blocking::carrier::{Lane, Listening, Target};
 use posthole_protocol::http::Trouble;
 use posthole_protocol::wire::{
     Ack, AnswerPrefix, Bundle, Content, Control, Head, Message, Params, RequestPrefix, decode,
@@ -15,6 +15,12 @@ use posthole_protocol::wire::{
 use posthole_protocol::{Failure, Nonce, SessionId};
 
 use super::PATIENCE;
+
+/// How long nothing of a streamed answer may come: the server says something every second.
+const STREAMED: Duration = Duration::from_secs(5);
+
+/// Pieces that come so far apart came when they were sent.
+const APART: Duration = Duration::from_millis(300);
 
 /// How long a direct connection may take, and its first answer.
 const DIRECT: Duration = Duration::from_secs(3);
@@ -26,8 +32,21 @@ pub(super) struct Caller {
     next: u64,
     nonce: Option<Nonce>,
     heard: Ack,
-    changed: bool,
     padded: bool,
+    seen: Seen,
+}
+
+/// What could be seen of what stands between.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// An answer came that had been changed.
+    pub(super) changed: bool,
+    /// Answers came compressed, and how.
+    pub(super) encoding: Option<String>,
+    /// The boxes that name themselves, as their `Via` says.
+    pub(super) via: Option<String>,
+    /// The server has made so many answers more than it was asked for.
+    pub(super) doubled: u64,
 }
 
 /// What a request asks for.
@@ -85,8 +104,8 @@ impl Caller {
             next: 0,
             nonce: None,
             heard: Ack::default(),
-            changed: false,
             padded,
+            seen: Seen::default(),
         };
         let first = caller.ask(Asked::now())?;
         if caller.nonce.is_some() {
@@ -123,15 +142,50 @@ impl Caller {
         self.lane.connections()
     }
 
-    /// Whether an answer came that had been changed on the way.
-    pub(super) fn changed(&self) -> bool {
-        self.changed
+    /// What could be seen of what stands between.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
-    fn exchange(&mut self, asked: Asked, messages: &[Message]) -> Result<Answer, Trouble> {
+    /// Whether an answer that goes on comes piece by piece: when the first came, and the next, or why there was none.
+    pub(super) fn streams(&mut self) -> Result<(Duration, Duration), String> {
         let number = self.next;
         self.next += 1;
         let prefix = RequestPrefix {
+            streamed: Some(0),
+            ..self.prefix(number, Asked::held(STREAMED))
+        };
+        let body = encode(&self.id, number, number, &prefix, &[]);
+        let (begun, mut came) = (Instant::now(), Vec::new());
+        let canceller = self.lane.canceller();
+        let mut piece = |_| {
+            came.push(begun.elapsed());
+            if came.len() == 2 {
+                canceller.cancel(number);
+            }
+        };
+        let listening = Listening {
+            pieces: Some(&mut piece),
+            head: None,
+        };
+        let end = self
+            .lane
+            .exchange_with(number, &body, STREAMED, &mut || {}, listening);
+        match (&came[..], end) {
+            // Had they been kept back, they would have come together.
+            ([first, second, ..], _) if *second - *first >= APART => Ok((*first, *second)),
+            ([_, _, ..], _) => Err("pieces come together, not as they are sent".to_owned()),
+            ([_], Err(trouble)) => Err(format!("ended after the first piece: {}", trouble.says)),
+            ([], Err(trouble)) if trouble.failure == Failure::TimedOut => {
+                Err(format!("nothing of it came for {} s", STREAMED.as_secs()))
+            }
+            ([], Err(trouble)) => Err(trouble.says),
+            ([] | [_], Ok(_)) => Err("comes as a whole, at its end".to_owned()),
+        }
+    }
+
+    fn prefix(&self, number: u64, asked: Asked) -> RequestPrefix {
+        RequestPrefix {
             opening: (number == 0).then(|| Params {
                 streams: 16,
                 pad: self.padded.then_some(1),
@@ -145,7 +199,13 @@ impl Caller {
             wait: u64::try_from(asked.wait.as_millis()).unwrap_or(u64::MAX),
             answer_max: asked.answer as u64,
             ..RequestPrefix::default()
-        };
+        }
+    }
+
+    fn exchange(&mut self, asked: Asked, messages: &[Message]) -> Result<Answer, Trouble> {
+        let number = self.next;
+        self.next += 1;
+        let prefix = self.prefix(number, asked);
         let mut body = encode(&self.id, number, number, &prefix, messages);
         // Behind its bundle nothing in a body is read.
         if let Some(more) = asked.body.checked_sub(body.len()) {
@@ -153,7 +213,19 @@ impl Caller {
         }
         let begun = Instant::now();
         let patience = asked.wait + PATIENCE;
-        let answer = self.lane.exchange(number, &body, patience, &mut || {})?;
+        let seen = &mut self.seen;
+        let mut head = |name: &str, value: &str| match name {
+            "via" => seen.via = Some(printable(value)),
+            "content-encoding" if value != "identity" => seen.encoding = Some(printable(value)),
+            _ => {}
+        };
+        let listening = Listening {
+            pieces: None,
+            head: Some(&mut head),
+        };
+        let answer = self
+            .lane
+            .exchange_with(number, &body, patience, &mut || {}, listening)?;
         let took = begun.elapsed();
         let size = answer.len();
         let mut rest = answer;
@@ -162,6 +234,9 @@ impl Caller {
                 let params = decoded.prefix.opening.as_ref();
                 let port = params.and_then(|p| p.direct).map(u16::try_from);
                 self.nonce = decoded.prefix.nonce;
+                // Its answers are numbered; each of ours was waited for.
+                let more = decoded.bundle.saturating_sub(number);
+                self.seen.doubled = self.seen.doubled.max(more);
                 for (_, message) in decoded.messages {
                     self.heard.next = self.heard.next.max(message.number + 1);
                 }
@@ -175,11 +250,16 @@ impl Caller {
                 Err(failed(format!("the server refuses it: {refusal:?}")))
             }
             Some(Err(_)) | None => {
-                self.changed = true;
+                self.seen.changed = true;
                 Err(failed("the answer was changed on the way".to_owned()))
             }
         }
     }
+}
+
+/// At most 80 characters of a header's value, none that moves a terminal's cursor.
+fn printable(value: &str) -> String {
+    value.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 fn failed(says: String) -> Trouble {

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use posthole_blocking::carrier::Target;
-use posthole_protocol::http::Tag;
+use posthole_protocol::http::{ProxyChoice, Tag};
 use posthole_protocol::{Config, Failure};
 
 use crate::args::Probe;
@@ -73,6 +73,7 @@ fn target(args: &Probe) -> Result<Arc<Target>, Error> {
 }
 
 fn ask_all(target: &Arc<Target>, args: &Probe, report: &mut Report) {
+    report.issuer = issuer(args);
     let mut first = match Caller::open(target, false) {
         Ok((caller, answer)) => {
             report.reached = Some(Ok(answer.took));
@@ -96,9 +97,11 @@ fn ask_all(target: &Arc<Target>, args: &Probe, report: &mut Report) {
         .filter_map(|_| first.ask(Asked::now()).ok().map(|a| a.took))
         .collect();
     report.connections = Some((first.exchanges(), first.connections()));
-    report.changed = first.changed();
+    report.streamed = Some(first.streams());
+    report.seen = first.seen().clone();
     first.close();
     report.direct = report.direct_port.map(|port| direct(&args.url, port));
+    report.bypass = target.proxy().map(|proxy| (proxy, bypass(args)));
     report.up = Some(sizes(target, Way::Up));
     report.down = Some(sizes(target, Way::Down));
     report.together = Some(together(target));
@@ -208,6 +211,28 @@ fn together(target: &Arc<Target>) -> (usize, usize) {
 fn direct(url: &str, port: u16) -> Result<Duration, String> {
     let url = posthole_protocol::http::Url::parse(url).map_err(|e| e.to_string())?;
     caller::direct(&url.host, port)
+}
+
+/// Who has issued the certificate of an https server, if that can be seen.
+fn issuer(args: &Probe) -> Option<String> {
+    let options = args.options();
+    let tag = Tag::from_bytes([0; 8]);
+    let target =
+        posthole_smol::carrier::Target::new(&args.url, tag, options.proxy, options.tls).ok()?;
+    let asked = posthole_smol::carrier::issuer(target.plain(options.plain), PATIENCE);
+    // What stands in the way is said by the first exchange.
+    smol::block_on(asked).ok().flatten()
+}
+
+/// Whether the server answers without the proxy, too.
+fn bypass(args: &Probe) -> Result<Duration, String> {
+    let mut args = args.clone();
+    args.proxy = Some(ProxyChoice::None);
+    let target = target(&args).map_err(|e| e.to_string())?;
+    let opened = Caller::open(&target, false).map_err(|trouble| trouble.says)?;
+    let (caller, answer) = opened;
+    caller.close();
+    Ok(answer.took)
 }
 
 fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<()> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use posthole_protocol::{Config, Failure};
 
+use super::caller::Seen;
 use crate::units::Size;
 
 /// The largest body that came through.
@@ -34,10 +35,16 @@ pub(super) struct Ended {
 pub(super) struct Report {
     way: String,
     pub(super) reached: Option<Result<Duration, (Failure, String)>>,
+    /// Of the certificate.
+    pub(super) issuer: Option<String>,
     pub(super) trips: Vec<Duration>,
     /// So many exchanges took so many connections.
     pub(super) connections: Option<(u64, u64)>,
-    pub(super) changed: bool,
+    pub(super) seen: Seen,
+    /// When the first two pieces of a streamed answer came, or why they did not.
+    pub(super) streamed: Option<Result<(Duration, Duration), String>>,
+    /// A proxy, and whether the server answers without it.
+    pub(super) bypass: Option<(String, Result<Duration, String>)>,
     pub(super) direct_port: Option<u16>,
     pub(super) direct: Option<Result<Duration, String>>,
     pub(super) up: Option<Sizes>,
@@ -57,9 +64,12 @@ impl Report {
         Report {
             way: way.to_owned(),
             reached: None,
+            issuer: None,
             trips: Vec::new(),
             connections: None,
-            changed: false,
+            seen: Seen::default(),
+            streamed: None,
+            bypass: None,
             direct_port: None,
             direct: None,
             up: None,
@@ -95,36 +105,99 @@ impl Report {
 
     fn rows(&self) -> Vec<Row> {
         let mut rows = vec![self.reach()];
+        rows.extend(self.issuer_row());
         if !matches!(self.reached, Some(Ok(_))) {
             return rows;
         }
         rows.push(self.direct_row());
+        rows.extend(self.bypass_row());
+        rows.extend(self.via_row());
         rows.extend(self.connection_row());
         rows.extend(self.size_row("requests", "Largest request", &self.up));
         rows.extend(self.size_row("answers", "Largest answer", &self.down));
         rows.extend(self.hold_row());
         rows.extend(self.together_row());
-        let (answer, means) = if self.changed {
-            (
-                "no",
-                "something changes answers: what it changes is asked for again",
-            )
-        } else {
-            ("yes", "")
-        };
-        rows.push(Row(
-            "unchanged",
-            "Answers unchanged",
-            answer.into(),
-            means.into(),
-        ));
-        rows.push(Row(
-            "streaming",
-            "Streamed answers",
-            "not tried".into(),
-            "posthole does not use them".into(),
-        ));
+        rows.extend(self.streamed_row());
+        rows.push(self.unchanged_row());
+        rows.push(self.doubled_row());
         rows
+    }
+
+    fn issuer_row(&self) -> Option<Row> {
+        let means = "if that is your company's or a filter's, it reads what passes: encrypt inside";
+        let issuer = self.issuer.clone()?;
+        Some(Row(
+            "issuer",
+            "Certificate issued by",
+            issuer,
+            means.to_owned(),
+        ))
+    }
+
+    fn bypass_row(&self) -> Option<Row> {
+        let (proxy, answer) = self.bypass.as_ref()?;
+        let (answer, means) = match answer {
+            Ok(took) => (
+                "yes",
+                format!("{}; `--proxy none` would do without {proxy}", time(*took)),
+            ),
+            Err(why) => ("no", why.clone()),
+        };
+        Some(Row("bypass", "Without the proxy", answer.into(), means))
+    }
+
+    fn via_row(&self) -> Option<Row> {
+        let via = self.seen.via.clone()?;
+        let means = "as they name themselves".to_owned();
+        Some(Row("via", "Boxes on the way", via, means))
+    }
+
+    fn streamed_row(&self) -> Option<Row> {
+        let (answer, means) = match self.streamed.as_ref()? {
+            Ok((first, _)) => (
+                "yes",
+                format!(
+                    "the first part after {}; what the server says waits for no request",
+                    time(*first)
+                ),
+            ),
+            Err(why) => (
+                "no",
+                format!("{why}; a request waits at the server instead"),
+            ),
+        };
+        Some(Row("streaming", "Streamed answers", answer.into(), means))
+    }
+
+    fn unchanged_row(&self) -> Row {
+        let (answer, means) = match &self.seen {
+            Seen {
+                encoding: Some(encoding),
+                ..
+            } => (
+                "no",
+                format!("something compresses answers ({encoding}), which posthole does not read"),
+            ),
+            Seen { changed: true, .. } => (
+                "no",
+                "something changes answers: what it changes is asked for again".to_owned(),
+            ),
+            _ => ("yes", String::new()),
+        };
+        Row("unchanged", "Answers unchanged", answer.into(), means)
+    }
+
+    fn doubled_row(&self) -> Row {
+        let (answer, means) = match self.seen.doubled {
+            0 => ("no", String::new()),
+            more => (
+                "yes",
+                format!(
+                    "the server saw {more} requests more than were sent; nothing is carried twice"
+                ),
+            ),
+        };
+        Row("doubled", "Requests doubled", answer.into(), means)
     }
 
     fn reach(&self) -> Row {
@@ -249,8 +322,12 @@ impl Report {
             Some(Ok(_)) => "by a direct connection where that is allowed, else in HTTP requests",
             Some(Err(_)) | None => "in HTTP requests",
         };
+        let answers = match &self.streamed {
+            Some(Ok(_)) => ", with answers that go on",
+            Some(Err(_)) | None => "",
+        };
         format!(
-            "posthole will work: {by}, asking the server every {} at rest.",
+            "posthole will work: {by}{answers}, asking the server every {} at rest.",
             time(self.wait())
         )
     }

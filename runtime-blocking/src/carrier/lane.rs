@@ -13,6 +13,7 @@ use posthole_protocol::http::policy::{
 use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
 use posthole_runtime::{Frames, NotBundles, block};
+use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,30 +97,32 @@ impl Lane {
         patience: Duration,
         progress: &mut dyn FnMut(),
     ) -> Result<Bytes, Trouble> {
-        self.carry(exchange, body, patience, progress, None)
+        self.exchange_with(exchange, body, patience, progress, Listening::default())
     }
 
-    /// The same, for an answer that may be streamed: its whole bundles go to `pieces` as they come, what is left of it is
-    /// given back at its end.
-    pub(crate) fn carry(
+    /// The same, told more than its end.
+    ///
+    /// # Errors
+    /// As [`exchange`](Lane::exchange) has them.
+    pub fn exchange_with(
         &mut self,
         exchange: u64,
         body: &Chain,
         patience: Duration,
         progress: &mut dyn FnMut(),
-        mut pieces: Option<&mut dyn FnMut(Bytes)>,
+        mut listening: Listening<'_>,
     ) -> Result<Bytes, Trouble> {
         if !self.watch.begin(exchange, patience) {
             self.watch.end();
             return Err(Trouble::given_up(&self.target.way, false));
         }
-        let mut result = self.attempt(exchange, body, progress, &mut pieces);
+        let mut result = self.attempt(exchange, body, progress, &mut listening);
         if let Err(Broken::Http(error)) = &result
             && is_closed_error(error)
             && self.watch.may_be_stale()
             && !self.watch.is_cancelled()
         {
-            result = self.attempt(exchange, body, progress, &mut pieces);
+            result = self.attempt(exchange, body, progress, &mut listening);
         }
         let reached = self.watch.has_sent();
         let is_cancelled = self.watch.end();
@@ -139,7 +142,7 @@ impl Lane {
         exchange: u64,
         body: &Chain,
         progress: &mut dyn FnMut(),
-        pieces: &mut Option<&mut dyn FnMut(Bytes)>,
+        listening: &mut Listening<'_>,
     ) -> Result<Bytes, Broken> {
         let mut reader = self.body.reader(body, progress);
         let mut request = Request::new(SendBody::from_reader(&mut reader));
@@ -155,7 +158,7 @@ impl Lane {
         let result = self.agent.run(request).map_err(Broken::from);
         let result = result.and_then(|response| {
             progress();
-            self.read(exchange, response, progress, pieces)
+            self.read(exchange, response, progress, listening)
         });
         // Whatever is left of a failure is of no use.
         drop(self.kept.take_returned());
@@ -167,9 +170,14 @@ impl Lane {
         exchange: u64,
         response: ureq::http::Response<ureq::Body>,
         progress: &mut dyn FnMut(),
-        pieces: &mut Option<&mut dyn FnMut(Bytes)>,
+        listening: &mut Listening<'_>,
     ) -> Result<Bytes, Broken> {
         let (head, body) = response.into_parts();
+        if let Some(hear) = &mut listening.head {
+            for (name, value) in &head.headers {
+                hear(name.as_str(), value.to_str().unwrap_or_default());
+            }
+        }
         let judge = |first: &[u8]| {
             let status = head.status.as_u16();
             let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
@@ -184,7 +192,7 @@ impl Lane {
         let (answer, line) = match body.content_length() {
             Some(length) => self.read_bare(body, length, judge, too_long, progress)?,
             None => {
-                let answer = match pieces {
+                let answer = match &mut listening.pieces {
                     Some(pieces) => read_pieces(body, judge, too_long, progress, *pieces)?,
                     None => read_framed(body, judge, too_long, progress)?,
                 };
@@ -256,6 +264,24 @@ impl Lane {
             ureq::Error::Protocol(e) => Trouble::not_http(way, &e, reached),
             other => Trouble::broken(way, &other, reached),
         }
+    }
+}
+
+/// Who is told more of an exchange than its end.
+#[derive(Default)]
+pub struct Listening<'a> {
+    /// Of an answer that may be streamed, its whole bundles as they come; what is left at its end is given back then.
+    pub pieces: Option<&'a mut dyn FnMut(Bytes)>,
+    /// The headers of an answer, whoever gave it: names in lower case, and values as far as they are ASCII.
+    pub head: Option<Hear<'a>>,
+}
+
+/// Hears of a header's name and value.
+pub type Hear<'a> = &'a mut dyn FnMut(&str, &str);
+
+impl fmt::Debug for Listening<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
     }
 }
 

@@ -68,6 +68,11 @@ impl Target {
         self.way.describe()
     }
 
+    /// The proxy's URL, without credentials, if there is one.
+    pub fn proxy(&self) -> Option<String> {
+        self.way.proxy().map(ToString::to_string)
+    }
+
     /// The headers of every request but the body's length.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();

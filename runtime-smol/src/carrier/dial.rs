@@ -14,6 +14,11 @@ use std::time::Duration;
 
 /// A connection over which the server can be asked.
 pub(super) async fn dial(target: &Target, watch: &mut Watch<'_>) -> Result<Line, Trouble> {
+    reach(target, watch).await.map(Line::new)
+}
+
+/// The connection, with TLS where it is due.
+pub(super) async fn reach(target: &Target, watch: &mut Watch<'_>) -> Result<Stream, Trouble> {
     let way = &target.way;
     let wire = Wire::new(open(way, watch).await?, watch.pulse.clone());
     let mut stream = Stream::Plain(wire);
@@ -30,7 +35,7 @@ pub(super) async fn dial(target: &Target, watch: &mut Watch<'_>) -> Result<Line,
         let url = way.url();
         stream = speak_tls(target, url, &url.host, stream, watch).await?;
     }
-    Ok(Line::new(stream))
+    Ok(stream)
 }
 
 /// A TCP connection to the first hop.

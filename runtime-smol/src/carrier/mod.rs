@@ -14,6 +14,8 @@
 mod attempt;
 mod dial;
 pub(crate) mod direct;
+#[cfg(feature = "tls")]
+mod issuer;
 mod lane;
 mod socket;
 mod target;
@@ -22,6 +24,8 @@ mod tls;
 mod watch;
 
 pub(crate) use attempt::Pieces;
+#[cfg(feature = "tls")]
+pub use issuer::issuer;
 pub use lane::Lane;
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
 pub use posthole_runtime::TlsChoice;
