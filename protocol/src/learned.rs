@@ -11,6 +11,8 @@ pub struct Learned {
     pub direct: bool,
     /// Bundles from the server come in a streamed answer.
     pub streamed: bool,
+    /// Request bodies go as a form's file.
+    pub form: bool,
     /// The size that request bodies are aimed at, in bytes.
     pub body_up: usize,
     /// And that of answers.
@@ -73,6 +75,10 @@ pub enum Lesson {
     Direct,
     /// The direct connection is lost; everything goes by HTTP.
     DirectLost,
+    /// Something refuses request bodies as they are, and lets them pass as a form's file: so they go from now on.
+    Form,
+    /// Something refuses forms, and lets bodies pass as they are.
+    NoForm,
     /// Answers come through piece by piece: the server says what it has in one that goes on.
     Streamed,
     /// They don't, or not any more: whole answers from now on.
@@ -133,6 +139,10 @@ impl fmt::Display for Lesson {
                 "something on the way lets one request through at a time: the server is asked often instead",
             ),
             Lesson::SeveralAtATime => f.write_str("several requests get through at a time again"),
+            Lesson::Form => f.write_str(
+                "something on the way refuses requests as they are: they go as form uploads, which it lets pass",
+            ),
+            Lesson::NoForm => f.write_str("requests go as they are again: something refuses form uploads"),
             Lesson::Direct => f.write_str("there is a direct connection: everything goes by it"),
             Lesson::Streamed => f.write_str(
                 "answers come through piece by piece: the server speaks in one that goes on",

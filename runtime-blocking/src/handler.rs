@@ -12,6 +12,7 @@ use crate::timer;
 use crate::wait::{Threads, wait};
 use crate::wire::Wire;
 use bytes::Bytes;
+use posthole_protocol::http::form;
 use posthole_protocol::{Instance, Nonce, RequestId};
 use posthole_runtime::{ListenOptions, Reply, Tried, Visit};
 use std::fmt;
@@ -126,6 +127,7 @@ impl House {
     }
 
     fn begin(self: &Arc<Self>, body: Bytes, responder: Box<dyn Responder>) -> Ticket {
+        let body = form::open(body);
         match self.visit(&body) {
             Ok((shared, request)) => {
                 shared.feed_request(request, body, responder);

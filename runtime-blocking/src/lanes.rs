@@ -5,7 +5,7 @@
 //! made when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
 
 use crate::carrier::direct::DirectLane;
-use crate::carrier::{Canceller, Lane, Listening, Target};
+use crate::carrier::{Canceller, How, Lane, Target};
 use crate::driver::Shared;
 use posthole_protocol::{ExchangeId, Request};
 use std::io;
@@ -205,6 +205,7 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
         body,
         patience,
         streamed,
+        form,
         ..
     }) = slot.next(shared, slot)
     {
@@ -216,12 +217,13 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
             }
         };
         let mut piece = |bundles| shared.feed_bundles(exchange, bundles);
-        let listening = Listening {
+        let how = How {
+            form,
             pieces: streamed.then_some(&mut piece),
             head: None,
         };
         let number = exchange.number();
-        let answer = lane.exchange_with(number, &body, patience, &mut progress, listening);
+        let answer = lane.exchange_with(number, &body, patience, &mut progress, how);
         drop(body);
         shared.feed_answer(exchange, answer, slot);
     }

@@ -14,6 +14,7 @@ use crate::timer;
 use crate::wait::{Place, Wake, Wakers};
 use crate::wire::Wire;
 use bytes::Bytes;
+use posthole_protocol::http::form;
 use posthole_protocol::{Instance, Nonce, RequestId};
 use posthole_runtime::{ListenOptions, Reply, Tried, Visit};
 use smol::Timer;
@@ -154,6 +155,7 @@ impl House {
     }
 
     fn begin(self: &Arc<Self>, body: Bytes) -> Pending {
+        let body = form::open(body);
         match self.visit(&body) {
             Ok((shared, request)) => {
                 let (pending, responder) = Pending::new(shared.clone(), request);

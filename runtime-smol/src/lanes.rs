@@ -5,7 +5,7 @@
 //! when a request finds none idle: as many as the core has exchanges open at once. Idle ones end.
 
 use crate::carrier::direct::DirectLane;
-use crate::carrier::{Lane, Pieces, Target};
+use crate::carrier::{How, Lane, Pieces, Target};
 use crate::driver::Shared;
 use crate::io::Alarm;
 use crate::spawn::Spawner;
@@ -219,6 +219,7 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
         body,
         patience,
         streamed,
+        form,
         ..
     }) = slot.next(&shared, &mut idle).await
     {
@@ -233,8 +234,11 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
             let mut piece = |bundles| {
                 shared.turn(|inside| inside.feed_bundles(timer::now(), exchange, bundles));
             };
-            let pieces = streamed.then_some(&mut piece as Pieces<'_>);
-            let carried = lane.carry(exchange.number(), &body, patience, &mut progress, pieces);
+            let how = How {
+                form,
+                pieces: streamed.then_some(&mut piece as Pieces<'_>),
+            };
+            let carried = lane.carry(exchange.number(), &body, patience, &mut progress, how);
             slot.unless_cancelled(exchange, carried).await
         };
         drop(body);

@@ -291,3 +291,62 @@ fn a23_no_box_is_no_line() {
         assert_eq!(told.count(), 0, "{delay} ms");
     }
 }
+
+/// How often this was told.
+fn told(pair: &Pair, lesson: Lesson) -> usize {
+    let events = pair.clients[0].events.iter();
+    events.filter(|e| **e == Event::Learned(lesson)).count()
+}
+
+/// A25: a firewall that refuses all but form uploads is understood within three exchanges, whatever it says.
+#[test]
+fn a25_a_firewall_that_lets_only_forms_pass() {
+    for (seed, status) in [(1, 400), (2, 403), (3, 405), (4, 406), (5, 415), (6, 501)] {
+        let mut pair = Pair::new(seed);
+        pair.net.conditions.only_forms = Some(status);
+        // As ModSecurity does with its core rules.
+        pair.net.conditions.limit_up = Some(128 * 1024);
+        pair.serve(Script::bulk(2_000_000));
+        pair.client().play(Script::bulk(2_000_000));
+        assert!(
+            pair.run_until(2 * SEC, |pair| pair.clients[0].machine.learned().form),
+            "{status}"
+        );
+        pair.run_to_end(300 * SEC);
+        assert_eq!(told(&pair, Lesson::Form), 1, "{status}");
+        assert_eq!(told(&pair, Lesson::NoForm), 0, "{status}");
+    }
+}
+
+/// A25: it comes up in mid-transfer, and another kind of it after that.
+#[test]
+fn a25_a_firewall_that_changes_its_mind() {
+    let mut pair = Pair::new(7);
+    pair.net.set_rate(Some(1_000_000), Some(1_000_000));
+    pair.serve(Script::bulk(8_000_000));
+    pair.client().play(Script::bulk(8_000_000));
+    pair.run_for(2 * SEC);
+    pair.net.conditions.only_forms = Some(403);
+    pair.run_for(3 * SEC);
+    assert!(pair.clients[0].machine.learned().form);
+    pair.net.conditions.only_forms = None;
+    pair.net.conditions.no_forms = Some(403);
+    pair.run_for(3 * SEC);
+    assert!(!pair.clients[0].machine.learned().form);
+    pair.run_to_end(300 * SEC);
+    let told = [Lesson::Form, Lesson::NoForm].map(|lesson| told(&pair, lesson));
+    assert_eq!(told, [1, 1]);
+}
+
+/// A box that refuses everything for a while, as one with no room does, teaches nothing wrong.
+#[test]
+fn a_box_that_refuses_everything_for_a_while() {
+    let mut pair = Pair::new(8);
+    (pair.net.conditions.only_forms, pair.net.conditions.no_forms) = (Some(403), Some(403));
+    pair.serve(Script::bulk(1_000_000));
+    pair.client().play(Script::bulk(1_000_000));
+    pair.run_for(20 * SEC);
+    assert_eq!(told(&pair, Lesson::Form), 0);
+    (pair.net.conditions.only_forms, pair.net.conditions.no_forms) = (None, None);
+    pair.run_to_end(300 * SEC);
+}

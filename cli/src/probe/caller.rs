@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use posthole_blocking::carrier::{Lane, Listening, Target};
+use posthole_blocking::carrier::{How, Lane, Target};
 use posthole_protocol::http::Trouble;
 use posthole_protocol::wire::{
     Ack, AnswerPrefix, Bundle, Content, Control, Head, Message, Params, RequestPrefix, decode,
@@ -164,13 +164,13 @@ impl Caller {
                 canceller.cancel(number);
             }
         };
-        let listening = Listening {
+        let how = How {
             pieces: Some(&mut piece),
-            head: None,
+            ..How::default()
         };
         let end = self
             .lane
-            .exchange_with(number, &body, STREAMED, &mut || {}, listening);
+            .exchange_with(number, &body, STREAMED, &mut || {}, how);
         match (&came[..], end) {
             // Had they been kept back, they would have come together.
             ([first, second, ..], _) if *second - *first >= APART => Ok((*first, *second)),
@@ -219,13 +219,13 @@ impl Caller {
             "content-encoding" if value != "identity" => seen.encoding = Some(printable(value)),
             _ => {}
         };
-        let listening = Listening {
-            pieces: None,
+        let how = How {
             head: Some(&mut head),
+            ..How::default()
         };
         let answer = self
             .lane
-            .exchange_with(number, &body, patience, &mut || {}, listening)?;
+            .exchange_with(number, &body, patience, &mut || {}, how)?;
         let took = begun.elapsed();
         let size = answer.len();
         let mut rest = answer;

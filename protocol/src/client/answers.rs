@@ -47,6 +47,9 @@ impl Client {
             return;
         }
         self.fails.on_answer();
+        if let Some(lesson) = self.envelope.on_answer(entry.number) {
+            self.lessons.note(lesson);
+        }
         self.answered_at = self.session.now;
         self.responded = true;
         self.settle(entry.number);

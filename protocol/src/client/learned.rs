@@ -33,6 +33,7 @@ impl Client {
         Learned {
             direct: direct.is_some(),
             streamed: self.streaming.heard().is_some(),
+            form: self.envelope.is_form(),
             body_up: direct.map_or(path.body_up(), |long| long.pace.target()),
             body_down: path.body_down(),
             limit_up: path.limit_up(config),

@@ -6,6 +6,7 @@ mod answers;
 mod direct;
 mod exchanges;
 mod fails;
+mod form;
 mod hold;
 mod learned;
 mod long;
@@ -30,6 +31,7 @@ use core::time::Duration;
 use direct::Direct;
 use exchanges::{Exchange, Exchanges};
 use fails::Fails;
+use form::Envelope;
 use hold::Hold;
 use learned::Lessons;
 use path::Path;
@@ -55,6 +57,9 @@ pub struct Request {
     /// The answer may be streamed ([`Client::reads_pieces`]): its bundles are fed by [`Client::feed_bundles`] as they come, and its end, with what is
     /// left of it, by [`Client::feed_response`].
     pub streamed: bool,
+    /// The body is to be sent as a form's file ([`http::Form`](crate::http::Form)): something refuses it as it is. To send it
+    /// as it is all the same does no harm.
+    pub form: bool,
 }
 
 /// A direct connection is wanted.
@@ -77,6 +82,7 @@ pub struct Client {
     queue: Queue,
     lessons: Lessons,
     fails: Fails,
+    envelope: Envelope,
     direct: Direct,
     streaming: Streaming,
     /// The server has answered: requests need not carry the opening.
@@ -116,6 +122,7 @@ impl Client {
             session: Session::new(Side::Client, config, id, now),
             exchanges: Exchanges::default(),
             fails: Fails::default(),
+            envelope: Envelope::default(),
             answered: false,
             replaces: None,
             server: None,
@@ -217,6 +224,12 @@ impl Client {
             | Failure::Credentials
             | Failure::Refused { .. } => {}
         }
+        if let Failure::Refused { status } | Failure::Middlebox { status } = why
+            && self.session.config.learning
+        {
+            let next = self.exchanges.next();
+            self.envelope.on_refused(status, exchange.0, next);
+        }
         self.exchanges.settle(exchange.0);
         self.on_lost(exchange.0);
         Ok(())
@@ -317,6 +330,7 @@ impl Client {
                 patience,
                 long: true,
                 streamed: false,
+                form: false,
             });
         }
         if plan.way == Way::Streamed {
@@ -330,6 +344,7 @@ impl Client {
                 patience,
                 long: false,
                 streamed: true,
+                form: self.envelope.is_form(),
             });
         }
 
@@ -369,6 +384,7 @@ impl Client {
             patience,
             long: false,
             streamed: false,
+            form: self.envelope.is_form(),
         })
     }
 

@@ -11,6 +11,7 @@
 
 mod basic;
 mod environment;
+pub mod form;
 pub mod policy;
 mod refusal;
 pub mod request;
@@ -22,6 +23,7 @@ mod way;
 
 pub use basic::Credentials;
 pub use environment::{Setting, bypasses, from_environment};
+pub use form::Form;
 pub use refusal::{Refusal, reason};
 pub use trouble::Trouble;
 pub use url::{Proxy, Scheme, Url, UrlError};

@@ -1,7 +1,7 @@
 //! The way to a server: where it is, through which proxy, and what a request says on that way (§9.1, §9.6).
 
 use super::{
-    Proxy, REQUEST_HEADERS, Scheme, Setting, Tag, Url, UrlError, from_environment, is_token,
+    Form, Proxy, REQUEST_HEADERS, Scheme, Setting, Tag, Url, UrlError, from_environment, is_token,
 };
 use alloc::borrow::{Cow, ToOwned};
 use alloc::format;
@@ -220,6 +220,11 @@ impl Way {
         let mut target = self.absolute_prefix();
         target.push_str(&self.origin_form());
         target
+    }
+
+    /// What stands around bodies that go as a form's file.
+    pub fn form(&self) -> Form {
+        Form::new(self.tag)
     }
 
     /// `Proxy-Authorization`, if the proxy's URL has credentials. A secret.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use posthole_protocol::http::policy::{
     FIRST_PIECE, LARGEST_ANSWER, LARGEST_HEAD, Steps, is_kept_open,
 };
-use posthole_protocol::http::{METHOD, Trouble, Verdict, verdict};
+use posthole_protocol::http::{Form, METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
 use posthole_runtime::{Frames, NotBundles, block};
 use std::fmt;
@@ -29,6 +29,7 @@ pub struct Lane {
     target: Arc<Target>,
     watch: Arc<Watch>,
     headers: HeaderMap,
+    form: Form,
     body: Outgoing,
     kept: Kept,
     agent: Agent,
@@ -56,6 +57,7 @@ impl Lane {
         );
         Lane {
             headers: target.headers(),
+            form: target.way.form(),
             target,
             watch,
             body,
@@ -97,10 +99,10 @@ impl Lane {
         patience: Duration,
         progress: &mut dyn FnMut(),
     ) -> Result<Bytes, Trouble> {
-        self.exchange_with(exchange, body, patience, progress, Listening::default())
+        self.exchange_with(exchange, body, patience, progress, How::default())
     }
 
-    /// The same, told more than its end.
+    /// The same, in another way or told more than its end.
     ///
     /// # Errors
     /// As [`exchange`](Lane::exchange) has them.
@@ -110,19 +112,19 @@ impl Lane {
         body: &Chain,
         patience: Duration,
         progress: &mut dyn FnMut(),
-        mut listening: Listening<'_>,
+        mut how: How<'_>,
     ) -> Result<Bytes, Trouble> {
         if !self.watch.begin(exchange, patience) {
             self.watch.end();
             return Err(Trouble::given_up(&self.target.way, false));
         }
-        let mut result = self.attempt(exchange, body, progress, &mut listening);
+        let mut result = self.attempt(exchange, body, progress, &mut how);
         if let Err(Broken::Http(error)) = &result
             && is_closed_error(error)
             && self.watch.may_be_stale()
             && !self.watch.is_cancelled()
         {
-            result = self.attempt(exchange, body, progress, &mut listening);
+            result = self.attempt(exchange, body, progress, &mut how);
         }
         let reached = self.watch.has_sent();
         let is_cancelled = self.watch.end();
@@ -142,8 +144,10 @@ impl Lane {
         exchange: u64,
         body: &Chain,
         progress: &mut dyn FnMut(),
-        listening: &mut Listening<'_>,
+        how: &mut How<'_>,
     ) -> Result<Bytes, Broken> {
+        let form = how.form.then(|| self.form.put(body.clone()));
+        let body = form.as_ref().unwrap_or(body);
         let mut reader = self.body.reader(body, progress);
         let mut request = Request::new(SendBody::from_reader(&mut reader));
         *request.method_mut() = METHOD
@@ -155,10 +159,13 @@ impl Lane {
         request
             .headers_mut()
             .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if let (true, Ok(kind)) = (how.form, HeaderValue::from_str(self.form.content_type())) {
+            request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
         let result = self.agent.run(request).map_err(Broken::from);
         let result = result.and_then(|response| {
             progress();
-            self.read(exchange, response, progress, listening)
+            self.read(exchange, response, progress, how)
         });
         // Whatever is left of a failure is of no use.
         drop(self.kept.take_returned());
@@ -170,10 +177,10 @@ impl Lane {
         exchange: u64,
         response: ureq::http::Response<ureq::Body>,
         progress: &mut dyn FnMut(),
-        listening: &mut Listening<'_>,
+        how: &mut How<'_>,
     ) -> Result<Bytes, Broken> {
         let (head, body) = response.into_parts();
-        if let Some(hear) = &mut listening.head {
+        if let Some(hear) = &mut how.head {
             for (name, value) in &head.headers {
                 hear(name.as_str(), value.to_str().unwrap_or_default());
             }
@@ -192,7 +199,7 @@ impl Lane {
         let (answer, line) = match body.content_length() {
             Some(length) => self.read_bare(body, length, judge, too_long, progress)?,
             None => {
-                let answer = match &mut listening.pieces {
+                let answer = match &mut how.pieces {
                     Some(pieces) => read_pieces(body, judge, too_long, progress, *pieces)?,
                     None => read_framed(body, judge, too_long, progress)?,
                 };
@@ -267,9 +274,11 @@ impl Lane {
     }
 }
 
-/// Who is told more of an exchange than its end.
+/// How an exchange is carried, where that is not as always.
 #[derive(Default)]
-pub struct Listening<'a> {
+pub struct How<'a> {
+    /// Its body goes as a form's file (PROTOCOL §9.8).
+    pub form: bool,
     /// Of an answer that may be streamed, its whole bundles as they come; what is left at its end is given back then.
     pub pieces: Option<&'a mut dyn FnMut(Bytes)>,
     /// The headers of an answer, whoever gave it: names in lower case, and values as far as they are ASCII.
@@ -279,9 +288,9 @@ pub struct Listening<'a> {
 /// Hears of a header's name and value.
 pub type Hear<'a> = &'a mut dyn FnMut(&str, &str);
 
-impl fmt::Debug for Listening<'_> {
+impl fmt::Debug for How<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listening").finish_non_exhaustive()
+        f.debug_struct("How").finish_non_exhaustive()
     }
 }
 

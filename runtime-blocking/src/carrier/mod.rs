@@ -19,7 +19,7 @@ mod socket;
 mod target;
 mod watch;
 
-pub use lane::{Hear, Lane, Listening};
+pub use lane::{Hear, How, Lane};
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
 pub use posthole_runtime::TlsChoice;
 pub use target::Target;

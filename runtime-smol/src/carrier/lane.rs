@@ -8,8 +8,8 @@ use super::watch::{Pulse, Watch};
 use crate::io::Alarm;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
-use posthole_protocol::http::Trouble;
 use posthole_protocol::http::policy::{IDLE, goes_again};
+use posthole_protocol::http::{Form, Trouble};
 use posthole_protocol::wire::Chain;
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub struct Lane {
     target: Arc<Target>,
     uri: Uri,
     headers: HeaderMap,
+    form: Form,
     pulse: Arc<Pulse>,
     alarm: Alarm,
     idle: Option<Idle>,
@@ -31,12 +32,22 @@ struct Idle {
     since: Instant,
 }
 
+/// How an exchange is carried, where that is not as always.
+#[derive(Default)]
+pub(crate) struct How<'a> {
+    /// Its body goes as a form's file (PROTOCOL §9.8).
+    pub(crate) form: bool,
+    /// Its answer may be streamed: whole bundles go here as they come, and what is left at its end is given back.
+    pub(crate) pieces: Option<Pieces<'a>>,
+}
+
 impl Lane {
     /// A lane to this target. Connects when first used.
     pub fn new(target: Arc<Target>) -> Lane {
         Lane {
             uri: target.uri(),
             headers: target.headers(),
+            form: target.way.form(),
             target,
             pulse: Arc::default(),
             alarm: Alarm::never(),
@@ -69,19 +80,23 @@ impl Lane {
         patience: Duration,
         progress: &mut (dyn FnMut() + Send),
     ) -> Result<Bytes, Trouble> {
-        self.carry(exchange, body, patience, progress, None).await
+        let how = How::default();
+        self.carry(exchange, body, patience, progress, how).await
     }
 
-    /// The same, for an answer that may be streamed: its whole bundles go to `pieces` as they come, what is left of it is
-    /// given back at its end.
+    /// The same, in another way.
     pub(crate) async fn carry(
         &mut self,
         exchange: u64,
         body: &Chain,
         patience: Duration,
         progress: &mut (dyn FnMut() + Send),
-        mut pieces: Option<Pieces<'_>>,
+        mut how: How<'_>,
     ) -> Result<Bytes, Trouble> {
+        let form = how.form.then(|| self.form.put(body.clone()));
+        let body = form.as_ref().unwrap_or(body);
+        let kind = how.form.then(|| self.form.content_type());
+        let kind = kind.and_then(|kind| HeaderValue::from_str(kind).ok());
         let mut idle = self.idle.take().filter(Idle::is_usable);
         let (target, pulse) = (self.target.clone(), self.pulse.clone());
         let way = &target.way;
@@ -100,8 +115,12 @@ impl Lane {
                 Err(trouble) if has_sent => return Err(trouble.after_a_stale_connection()),
                 Err(trouble) => return Err(trouble),
             };
-            let request = request(&self.uri, &self.headers, body, &pulse);
-            let result = attempt(way, line, exchange, request, &mut watch, &mut pieces).await;
+            let mut request = request(&self.uri, &self.headers, body, &pulse);
+            if let Some(kind) = &kind {
+                let headers = request.headers_mut();
+                headers.insert(header::CONTENT_TYPE, kind.clone());
+            }
+            let result = attempt(way, line, exchange, request, &mut watch, &mut how.pieces).await;
             let is_closed = result.as_ref().is_err_and(Broken::is_closed);
             if !is_closed || !goes_again(was_used, pulse.heard.is_set()) {
                 break result;

@@ -26,6 +26,7 @@ mod watch;
 pub(crate) use attempt::Pieces;
 #[cfg(feature = "tls")]
 pub use issuer::issuer;
+pub(crate) use lane::How;
 pub use lane::Lane;
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
 pub use posthole_runtime::TlsChoice;

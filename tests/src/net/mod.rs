@@ -10,6 +10,7 @@ use crate::rng::Rng;
 use crate::tally::{Tally, numbers_down, numbers_up};
 use crate::trace::{self, Trace};
 use bytes::Bytes;
+use posthole_protocol::http::{Form, Tag};
 use posthole_protocol::{ExchangeId, Failure, Request, RequestId, SessionId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -133,6 +134,13 @@ impl Net {
         if let Some(record) = &mut self.record {
             record.requests.push((client, body.clone()));
         }
+        let body = if request.form {
+            Form::new(Tag::from_bytes([0xf0; 8]))
+                .put(body.into())
+                .into_bytes()
+        } else {
+            body
+        };
         let messages = numbers.iter().map(|range| range.end - range.start).sum();
         let info = ExchangeInfo {
             nth: self.sent,
@@ -151,6 +159,14 @@ impl Net {
             .is_some_and(|limit| body.len() > limit)
         {
             fault.request = Fate::Fail(Failure::TooLarge);
+        }
+        let refuses = if request.form {
+            self.conditions.no_forms
+        } else {
+            self.conditions.only_forms
+        };
+        if let Some(status) = refuses {
+            fault.request = Fate::Fail(Failure::Refused { status });
         }
         if fault != Fault::NONE {
             self.trace

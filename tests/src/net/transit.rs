@@ -3,6 +3,7 @@
 use super::{Answer, Call, Delivery, Happening, Net};
 use crate::fault::Fate;
 use crate::oracle::Side;
+use posthole_protocol::http::form;
 use posthole_protocol::{Failure, RequestId};
 
 impl Net {
@@ -61,6 +62,7 @@ impl Net {
                     now,
                     format!("s{} #{} arrives", call.client, call.exchange.number()),
                 );
+                let body = form::open(body);
                 let request = RequestId::new(id * 2 + copy as u64);
                 self.ready.push_back(Delivery::Request {
                     host,

@@ -99,6 +99,10 @@ pub struct Conditions {
     pub lanes: Option<usize>,
     /// After so long a box answers 504 in the server's place.
     pub hold_limit: Option<u64>,
+    /// With what status a box refuses all requests but form uploads.
+    pub only_forms: Option<u16>,
+    /// With what status a box refuses form uploads.
+    pub no_forms: Option<u16>,
     /// Whether a box passes on what has come of an answer before it has ended.
     pub streams: bool,
     /// When nothing gets through.
@@ -116,6 +120,8 @@ impl Default for Conditions {
             limit_down: None,
             lanes: None,
             hold_limit: None,
+            only_forms: None,
+            no_forms: None,
             streams: true,
             outages: Vec::new(),
         }
