@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use crate::unix::SocketPath;
+
 /// The longest name that DNS allows, in bytes (RFC 1035 §2.3.4).
 const NAME_MAX: usize = 253;
 
@@ -113,6 +115,43 @@ impl From<(Ipv4Addr, u16)> for HostPort {
     }
 }
 
+/// Where a stream is to be connected to, by TCP or by a Unix socket of the machine that does it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A host's TCP port.
+    Tcp(HostPort),
+    /// A Unix socket.
+    Unix(SocketPath),
+}
+
+impl FromStr for Destination {
+    type Err = AddressError;
+
+    /// Takes what [`HostPort`] takes, and `/path/of/a/socket`.
+    fn from_str(text: &str) -> Result<Destination, AddressError> {
+        if SocketPath::is_meant(text) {
+            text.parse().map(Destination::Unix)
+        } else {
+            text.parse().map(Destination::Tcp)
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Tcp(tcp) => tcp.fmt(f),
+            Destination::Unix(path) => path.fmt(f),
+        }
+    }
+}
+
+impl From<HostPort> for Destination {
+    fn from(tcp: HostPort) -> Destination {
+        Destination::Tcp(tcp)
+    }
+}
+
 /// Splits at the colon before the port; none if there is no such colon, or if it belongs to a bare IPv6 address.
 pub(crate) fn split_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.rsplit_once(':')?;
@@ -142,6 +181,8 @@ pub enum AddressError {
     Host(String),
     /// Not a port.
     Port(String),
+    /// Not the path of a socket.
+    Path(String),
 }
 
 impl fmt::Display for AddressError {
@@ -149,12 +190,16 @@ impl fmt::Display for AddressError {
         match self {
             AddressError::Form(text) => write!(
                 f,
-                "`{text}` is not HOST:PORT (an IPv6 address goes in brackets: [::1]:22)"
+                "`{text}` is not HOST:PORT (an IPv6 address goes in brackets: [::1]:22), nor the path of a socket"
             ),
             AddressError::Host(text) => {
                 write!(f, "`{text}` is neither a host name nor an IP address")
             }
             AddressError::Port(text) => write!(f, "`{text}` is not a port from 1 to 65535"),
+            AddressError::Path(text) => write!(
+                f,
+                "`{text}` is not the path of a socket: absolute, of at most 107 bytes, without `..` and colons"
+            ),
         }
     }
 }

@@ -11,18 +11,23 @@
 //! | `127.0.0.1:*` | that address at every port |
 //! | `[::1]:5432` | that address, however it is written |
 //! | `*:443` | every host at that port |
+//! | `/run/app.sock` | that Unix socket; `*` as a host admits none |
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::address::{AddressError, Host, HostPort, Name, parse_port, split_port};
+use crate::address::{AddressError, Destination, Host, HostPort, Name, parse_port, split_port};
+use crate::unix::SocketPath;
 
-/// One `HOST:PORT` pattern.
+/// One `HOST:PORT` pattern, or the path of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    host: HostPattern,
-    /// None: every port.
-    port: Option<u16>,
+pub struct Pattern(What);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    /// `None`: every port.
+    Tcp(HostPattern, Option<u16>),
+    Unix(SocketPath),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +40,25 @@ enum HostPattern {
 
 impl Pattern {
     /// Whether this destination is one of those meant.
-    pub fn admits(&self, destination: &HostPort) -> bool {
-        let host = match (&self.host, &destination.host) {
+    pub fn admits(&self, destination: &Destination) -> bool {
+        match (&self.0, destination) {
+            (What::Tcp(host, port), Destination::Tcp(asked)) => {
+                host.admits(&asked.host) && port.is_none_or(|port| port == asked.port)
+            }
+            (What::Unix(path), Destination::Unix(asked)) => path == asked,
+            (What::Tcp(..), Destination::Unix(_)) | (What::Unix(_), Destination::Tcp(_)) => false,
+        }
+    }
+
+    /// Whether this is one of the addresses meant.
+    pub fn admits_tcp(&self, asked: &HostPort) -> bool {
+        self.admits(&Destination::Tcp(asked.clone()))
+    }
+}
+
+impl HostPattern {
+    fn admits(&self, asked: &Host) -> bool {
+        match (self, asked) {
             (HostPattern::Any, _) => true,
             (HostPattern::Below(parent), Host::Name(name)) => name
                 .as_str()
@@ -45,8 +67,7 @@ impl Pattern {
                 .is_some_and(|n| !n.is_empty()),
             (HostPattern::Below(_), Host::Ip(_)) => false,
             (HostPattern::Is(host), asked) => host == asked,
-        };
-        host && self.port.is_none_or(|port| port == destination.port)
+        }
     }
 }
 
@@ -54,6 +75,9 @@ impl FromStr for Pattern {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Pattern, AddressError> {
+        if SocketPath::is_meant(text) {
+            return Ok(Pattern(What::Unix(text.parse()?)));
+        }
         let (host, port) = split_port(text).ok_or_else(|| AddressError::Form(text.to_owned()))?;
         let host = match host.strip_prefix("*.") {
             Some(parent) => match parent.parse()? {
@@ -63,25 +87,26 @@ impl FromStr for Pattern {
             None if host == "*" => HostPattern::Any,
             None => HostPattern::Is(host.parse()?),
         };
-        Ok(Pattern {
-            host,
-            port: if port == "*" {
-                None
-            } else {
-                Some(parse_port(port)?)
-            },
-        })
+        let port = match port {
+            "*" => None,
+            port => Some(parse_port(port)?),
+        };
+        Ok(Pattern(What::Tcp(host, port)))
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
+        let (host, port) = match &self.0 {
+            What::Tcp(host, port) => (host, port),
+            What::Unix(path) => return path.fmt(f),
+        };
+        match host {
             HostPattern::Any => f.write_str("*")?,
             HostPattern::Below(parent) => write!(f, "*.{}", parent.as_str())?,
             HostPattern::Is(host) => host.fmt(f)?,
         }
-        match self.port {
+        match port {
             Some(port) => write!(f, ":{port}"),
             None => f.write_str(":*"),
         }
@@ -94,8 +119,13 @@ pub struct AllowList(Vec<Pattern>);
 
 impl AllowList {
     /// Whether any pattern admits this destination.
-    pub fn admits(&self, destination: &HostPort) -> bool {
+    pub fn admits(&self, destination: &Destination) -> bool {
         self.0.iter().any(|pattern| pattern.admits(destination))
+    }
+
+    /// Whether any pattern admits this address.
+    pub fn admits_tcp(&self, asked: &HostPort) -> bool {
+        self.0.iter().any(|pattern| pattern.admits_tcp(asked))
     }
 
     /// Whether nothing at all is admitted.

@@ -10,7 +10,7 @@ use posthole_protocol::http::{Plain, ProxyChoice};
 use posthole_protocol::{Carrier, Config};
 use posthole_runtime::{Direct, Options, TlsChoice};
 
-use crate::address::HostPort;
+use crate::address::Destination;
 use crate::allow::Pattern;
 use crate::bench::{Load, Part, System};
 use crate::forward::Forward;
@@ -114,7 +114,7 @@ pub struct Serve {
     ///
     /// At least one is needed. PORT may be `*`, HOST may be `*` or begin with `*.`; IPv6 addresses stand in brackets.
     /// Names are compared as the client asks for them and resolved afterwards, so a name is trusted wherever it
-    /// points, and `*` includes this machine itself.
+    /// points, and `*` includes this machine itself. A Unix socket is allowed by its path.
     #[arg(long, value_name = "HOST:PORT")]
     pub allow: Vec<Pattern>,
 
@@ -170,6 +170,7 @@ Examples:
   posthole connect http://server:8080/ -L 2222:127.0.0.1:22 -L 5432:db.example.org:5432
   posthole connect https://example.org/tunnel --proxy http://user:password@proxy:3128 -L '[::1]:8000:[::1]:80'
   posthole connect http://server:8080/ -D 1080
+  posthole connect http://server:8080/ -L /tmp/pg/.s.PGSQL.5432:/run/postgresql/.s.PGSQL.5432
   posthole connect http://server:8080/ -R 8000:127.0.0.1:80
   posthole connect http://server:8080/ --tcp server:8081 -L 2222:127.0.0.1:22
   ssh -o ProxyCommand='posthole connect http://server:8080/ --stdio %h:%p' somewhere
@@ -184,7 +185,7 @@ pub struct Connect {
     /// A local port and where it leads, as seen from the server; may be repeated
     ///
     /// BIND is the local address to listen on, by default 127.0.0.1, `*` for all; PORT 0 takes any free one. IPv6
-    /// addresses stand in brackets.
+    /// addresses stand in brackets. The path of a Unix socket may stand for [BIND:]PORT, and for HOST:HOSTPORT.
     #[arg(
         short = 'L',
         long = "forward",
@@ -220,7 +221,7 @@ pub struct Connect {
 
     /// Join standard input and output to one connection there, instead of forwarding ports
     #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = ["forward", "dynamic", "reverse"])]
-    pub stdio: Option<HostPort>,
+    pub stdio: Option<Destination>,
 
     /// The HTTP proxy to go through, or `none`
     ///

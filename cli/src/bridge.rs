@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::error::Error;
+use crate::unix;
 
 /// Enough for a loop that copies.
 const STACK: usize = 128 * 1024;
@@ -32,24 +32,8 @@ impl Bridge {
     pub(crate) fn start(path: &Path, mode: u32, server: SocketAddr) -> Result<Bridge, Error> {
         let failed =
             |e: io::Error| Error::failed(format!("can't listen on {}: {e}", path.display()));
-        let listener = match UnixListener::bind(path) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                if UnixStream::connect(path).is_ok() {
-                    let taken = io::Error::other("another server listens there");
-                    return Err(failed(taken));
-                }
-                let kind = fs::symlink_metadata(path).map_err(failed)?.file_type();
-                if !std::os::unix::fs::FileTypeExt::is_socket(&kind) {
-                    return Err(failed(io::Error::other("it is another kind of file")));
-                }
-                fs::remove_file(path).map_err(failed)?;
-                UnixListener::bind(path)
-            }
-            bound => bound,
-        }
-        .map_err(failed)?;
+        let listener = unix::bind(path, mode).map_err(failed)?;
         let bridge = Bridge(path.to_owned());
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
         thread::Builder::new()
             .name("bridge".into())
             .stack_size(STACK)

@@ -2,7 +2,7 @@
 //! the way, and nothing of how it is waited for, which `threads` and `tasks` do in their own way.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use posthole_runtime::{Options, Stats};
 use tracing::{debug, warn};
 
-use crate::address::HostPort;
+use crate::address::Destination;
 use crate::copy::{self, Broken, Carried, Side};
 use crate::error::Error;
-use crate::forward::{Forward, Leads};
+use crate::forward::{At, Forward, Leads};
 use crate::preamble;
 use crate::refusal::{Refusal, refusal_in};
 use crate::reverse::{Reverse, Wanted};
@@ -21,6 +21,7 @@ use crate::runtime::Runtime;
 use crate::serve::stop;
 use crate::socks::SocksError;
 use crate::stop::Stop;
+use crate::unix::{self, SocketPath};
 use crate::{tasks, threads};
 
 /// How long a new connection waits for a session, if there is none just now.
@@ -34,7 +35,8 @@ pub(crate) const CONNECTIONS: usize = 10_000;
 #[derive(Debug)]
 pub struct Client {
     on: On,
-    ready: Vec<(SocketAddr, Leads)>,
+    ready: Vec<(At, Leads)>,
+    _sockets: Vec<Listening>,
 }
 
 #[derive(Debug)]
@@ -56,12 +58,18 @@ impl Client {
         reverse: &[Reverse],
         stop: Stop,
     ) -> Result<Client, Error> {
-        let ports: Result<Vec<_>, Error> = forwards.iter().map(listen).collect();
-        let ports = ports?;
+        let (mut ports, mut sockets) = (Vec::new(), Vec::new());
+        for forward in forwards {
+            let (listener, port) = listen(forward)?;
+            if let At::Unix(path) = &port.at {
+                sockets.push(Listening(path.clone()));
+            }
+            ports.push((listener, port));
+        }
         let wanted = reverse.iter().cloned().map(Wanted::new).collect();
         let ready = ports
             .iter()
-            .map(|(_, port)| (port.addr, port.leads.clone()))
+            .map(|(_, port)| (port.at.clone(), port.leads.clone()))
             .collect();
         let on = match runtime {
             Runtime::Blocking => On::Threads(threads::connect::Client::start(
@@ -71,11 +79,15 @@ impl Client {
                 url, options, ports, wanted, stop,
             )?),
         };
-        Ok(Client { on, ready })
+        Ok(Client {
+            on,
+            ready,
+            _sockets: sockets,
+        })
     }
 
     /// What is forwarded: local address (with port 0, what that became) and where it leads.
-    pub fn forwards(&self) -> &[(SocketAddr, Leads)] {
+    pub fn forwards(&self) -> &[(At, Leads)] {
         &self.ready
     }
 
@@ -97,42 +109,64 @@ impl Client {
     }
 }
 
+/// The mode of a Unix socket that is listened on: for this user alone.
+const OWN: u32 = 0o600;
+
 fn listen(forward: &Forward) -> Result<(TcpListener, Port), Error> {
-    let failed = |e| Error::failed(format!("can't listen on {}: {e}", forward.listen()));
-    let listener = TcpListener::bind(forward.listen()).map_err(failed)?;
-    let addr = listener.local_addr().map_err(failed)?;
+    let failed = |e| Error::failed(format!("can't listen on {}: {e}", forward.at));
+    let (listener, at) = match &forward.at {
+        At::Tcp(addr) => {
+            let listener = TcpListener::bind(addr).map_err(failed)?;
+            let addr = listener.local_addr().map_err(failed)?;
+            (listener, At::Tcp(addr))
+        }
+        At::Unix(path) => {
+            let listener = unix::bind(path.as_path(), OWN).map_err(failed)?;
+            (unix::as_listener(listener), At::Unix(path.clone()))
+        }
+    };
     let leads = forward.leads.clone();
-    Ok((listener, Port { addr, leads }))
+    Ok((listener, Port { at, leads }))
+}
+
+/// A Unix socket that is listened on; its file goes with it.
+#[derive(Debug)]
+struct Listening(SocketPath);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0.as_path());
+    }
 }
 
 /// One forward, and what the log says of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Port {
-    pub(crate) addr: SocketAddr,
+    pub(crate) at: At,
     pub(crate) leads: Leads,
 }
 
 impl Port {
     /// An accept failed. No line per attempt: there may be many.
     pub(crate) fn not_accepted(&self, error: &io::Error) {
-        debug!("{}: can't accept: {error}", self.addr);
+        debug!("{}: can't accept: {error}", self.at);
     }
 
     /// A connection did not say where it leads, or not so that it can go there.
     pub(crate) fn not_understood(&self, error: &SocksError) {
-        let addr = self.addr;
+        let at = &self.at;
         // Whoever only looks whether a port is open is worth no line.
         if matches!(error, SocksError::Read(_)) {
-            debug!("{addr}: a connection refused: {error}");
+            debug!("{at}: a connection refused: {error}");
         } else {
-            warn!("{addr}: a connection refused: {error}");
+            warn!("{at}: a connection refused: {error}");
         }
     }
 
     /// It leads there.
-    pub(crate) fn connection(&self, destination: HostPort) -> Connection {
+    pub(crate) fn connection(&self, destination: Destination) -> Connection {
         Connection {
-            addr: self.addr,
+            at: self.at.clone(),
             destination,
         }
     }
@@ -141,8 +175,8 @@ impl Port {
 /// One connection to a forward, and what the log says of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    addr: SocketAddr,
-    destination: HostPort,
+    at: At,
+    destination: Destination,
 }
 
 impl Connection {
@@ -158,30 +192,30 @@ impl Connection {
 
     /// It came while there was no session for too long.
     pub(crate) fn no_session(&self) {
-        let Connection { addr, destination } = self;
-        warn!("{addr}: a connection to {destination} refused: the server can't be reached");
+        let Connection { at, destination } = self;
+        warn!("{at}: a connection to {destination} refused: the server can't be reached");
     }
 
     /// The session gave it no stream.
     pub(crate) fn not_opened(&self, error: &io::Error) {
-        let Connection { addr, destination } = self;
-        warn!("{addr}: a connection to {destination} refused: {error}");
+        let Connection { at, destination } = self;
+        warn!("{at}: a connection to {destination} refused: {error}");
     }
 
     pub(crate) fn carried(&self, early: u64, result: &Result<Carried, Broken>) {
-        let Connection { addr, destination } = self;
+        let Connection { at, destination } = self;
         match result {
             Ok(carried) => debug!(
-                "{addr}: {destination}: ended, {} bytes up, {} down",
+                "{at}: {destination}: ended, {} bytes up, {} down",
                 early + carried.up,
                 carried.down
             ),
             Err(broken) => match refusal_in(&broken.error) {
                 Some(why) if broken.side == Side::Stream && why.is_refusal() => {
-                    warn!("{addr}: {destination}: {why}")
+                    warn!("{at}: {destination}: {why}")
                 }
-                Some(_) => debug!("{addr}: {destination}: {}", Refusal::Reset),
-                None => debug!("{addr}: {destination}: reset: {}", broken.error),
+                Some(_) => debug!("{at}: {destination}: {}", Refusal::Reset),
+                None => debug!("{at}: {destination}: reset: {}", broken.error),
             },
         }
     }

@@ -51,14 +51,18 @@ pub enum Side {
 }
 
 /// Makes a socket ready to be joined: small writes leave at once, and **whatever ends this process or this connection
-/// other than well is a reset** to the peer, not an end of file. To be called as soon as the socket is there.
+/// other than well is a reset** to the peer, not an end of file (but for a Unix socket, which knows none). To be called as soon as the socket is there.
 ///
 /// # Errors
 /// The system's, for a socket that is dead already.
 pub fn prepare(socket: impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(&socket);
+    let [own, peer] = [socket.local_addr()?, socket.peer_addr()?];
+    if own.is_unix() {
+        return Ok(());
+    }
     socket.set_tcp_nodelay(true)?;
-    let [own, peer] = [socket.local_addr()?, socket.peer_addr()?].map(|a| a.as_socket());
+    let [own, peer] = [own, peer].map(|a| a.as_socket());
     if let Some(size) = own
         .zip(peer)
         .and_then(|(own, peer)| receive_buffer(own, peer))

@@ -4,24 +4,43 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use crate::address::{AddressError, Host, HostPort, parse_port};
+use crate::address::{AddressError, Destination, Host, HostPort, parse_port};
+use crate::unix::SocketPath;
 
-/// A local port and where it leads. As text `[BIND:]PORT:HOST:HOSTPORT`, as ssh reads it: IPv6 addresses stand in
+/// A local port, or a Unix socket, and where it leads. As text `[BIND:]PORT:HOST:HOSTPORT`, as ssh reads it: IPv6 addresses stand in
 /// brackets; without BIND, or with `localhost`, on loopback only; with `*` or nothing before the first colon, on every
-/// IPv4 address of this machine.
+/// IPv4 address of this machine. The path of a Unix socket may stand for `[BIND:]PORT`, and for `HOST:HOSTPORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    bind: IpAddr,
-    port: u16,
+    /// Where to listen.
+    pub at: At,
     /// Where its connections are to be connected to.
     pub leads: Leads,
+}
+
+/// Where it is listened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Port 0 means any that is free.
+    Tcp(SocketAddr),
+    /// A Unix socket, for this user alone.
+    Unix(SocketPath),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Tcp(addr) => addr.fmt(f),
+            At::Unix(path) => path.fmt(f),
+        }
+    }
 }
 
 /// Where a local port leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leads {
     /// There, as seen from the server.
-    To(HostPort),
+    To(Destination),
     /// Wherever each connection says, in SOCKS 5.
     Anywhere,
 }
@@ -41,21 +60,16 @@ impl Forward {
     /// # Errors
     /// It is none.
     pub fn anywhere(text: &str) -> Result<Forward, ForwardError> {
-        let (bind, port) = match split_fields(text)[..] {
-            [port] => (None, port),
-            [bind, port] => (Some(bind), port),
-            _ => return Err(ForwardError::Local(text.to_owned())),
+        let fields = split_fields(text);
+        let (at, []) =
+            parse_at(&fields, 0).ok_or_else(|| ForwardError::Local(text.to_owned()))??
+        else {
+            return Err(ForwardError::Local(text.to_owned()));
         };
         Ok(Forward {
-            bind: parse_bind(bind)?,
-            port: parse_local_port(port)?,
+            at,
             leads: Leads::Anywhere,
         })
-    }
-
-    /// Where to listen; port 0 means any that is free.
-    pub fn listen(&self) -> SocketAddr {
-        SocketAddr::new(self.bind, self.port)
     }
 }
 
@@ -63,23 +77,47 @@ impl FromStr for Forward {
     type Err = ForwardError;
 
     fn from_str(text: &str) -> Result<Forward, ForwardError> {
+        let form = || ForwardError::Form(text.to_owned());
         let fields = split_fields(text);
-        let (bind, port, host, hostport) = match fields[..] {
-            [port, host, hostport] => (None, port, host, hostport),
-            [bind, port, host, hostport] => (Some(bind), port, host, hostport),
-            _ => return Err(ForwardError::Form(text.to_owned())),
+        let follow = match fields.last() {
+            Some(last) if SocketPath::is_meant(last) => 1,
+            _ => 2,
         };
-        let host = host.parse().map_err(ForwardError::Part)?;
-        let hostport = parse_port(hostport).map_err(ForwardError::Part)?;
-        Ok(Forward {
-            bind: parse_bind(bind)?,
-            port: parse_local_port(port)?,
-            leads: Leads::To(HostPort {
-                host,
-                port: hostport,
+        let (at, leads) = parse_at(&fields, follow).ok_or_else(form)??;
+        let leads = match leads {
+            [path] => Destination::Unix(path.parse().map_err(ForwardError::Part)?),
+            [host, port] => Destination::Tcp(HostPort {
+                host: host.parse().map_err(ForwardError::Part)?,
+                port: parse_port(port).map_err(ForwardError::Part)?,
             }),
+            _ => return Err(form()),
+        };
+        Ok(Forward {
+            at,
+            leads: Leads::To(leads),
         })
     }
+}
+
+/// Reads where to listen, and leaves so many fields; `None` if there are too many or too few.
+fn parse_at<'a, 'b>(
+    fields: &'a [&'b str],
+    follow: usize,
+) -> Option<Result<(At, &'a [&'b str]), ForwardError>> {
+    let own = fields.len().checked_sub(follow)?;
+    let (own, rest) = fields.split_at(own);
+    let at = match own {
+        [path] if SocketPath::is_meant(path) => path.parse().map(At::Unix),
+        [port] => return Some(tcp_at(None, port).map(|at| (at, rest))),
+        [bind, port] => return Some(tcp_at(Some(bind), port).map(|at| (at, rest))),
+        _ => return None,
+    };
+    Some(at.map(|at| (at, rest)).map_err(ForwardError::Part))
+}
+
+fn tcp_at(bind: Option<&str>, port: &str) -> Result<At, ForwardError> {
+    let (bind, port) = (parse_bind(bind)?, parse_local_port(port)?);
+    Ok(At::Tcp(SocketAddr::new(bind, port)))
 }
 
 fn parse_bind(bind: Option<&str>) -> Result<IpAddr, ForwardError> {
@@ -145,7 +183,7 @@ impl fmt::Display for ForwardError {
             ForwardError::Form(text) => {
                 write!(
                     f,
-                    "`{text}` is not [BIND:]PORT:HOST:HOSTPORT (an IPv6 address goes in brackets: 5432:[::1]:5432)"
+                    "`{text}` is not [BIND:]PORT:HOST:HOSTPORT (an IPv6 address goes in brackets: 5432:[::1]:5432), nor has it the paths of sockets in the place of either half"
                 )
             }
             ForwardError::Local(text) => write!(
@@ -180,9 +218,14 @@ mod tests {
             ("*:80:web:80", "0.0.0.0:80", "web:80"),
             (":80:web:80", "0.0.0.0:80", "web:80"),
             ("10.0.0.1:80:web:8080", "10.0.0.1:80", "web:8080"),
+            ("5432:/run/pg.sock", "127.0.0.1:5432", "/run/pg.sock"),
+            ("*:5432:/run/pg.sock", "0.0.0.0:5432", "/run/pg.sock"),
+            ("/tmp/l.sock:db:22", "/tmp/l.sock", "db:22"),
+            ("/tmp/l.sock:[::1]:22", "/tmp/l.sock", "[::1]:22"),
+            ("/tmp/l.sock:/run/pg.sock", "/tmp/l.sock", "/run/pg.sock"),
         ] {
             let forward: Forward = text.parse().unwrap();
-            assert_eq!(forward.listen().to_string(), listen, "{text}");
+            assert_eq!(forward.at.to_string(), listen, "{text}");
             assert_eq!(forward.leads.to_string(), destination, "{text}");
         }
     }
@@ -194,9 +237,10 @@ mod tests {
             ("0", "127.0.0.1:0"),
             ("*:1080", "0.0.0.0:1080"),
             ("[::1]:1080", "[::1]:1080"),
+            ("/tmp/socks", "/tmp/socks"),
         ] {
             let forward = Forward::anywhere(text).unwrap();
-            assert_eq!(forward.listen().to_string(), listen, "{text}");
+            assert_eq!(forward.at.to_string(), listen, "{text}");
             assert_eq!(forward.leads, Leads::Anywhere);
         }
         for text in ["", "x", "1080:", "::1:1080", "1:2:3", "70000"] {
@@ -218,6 +262,10 @@ mod tests {
             "80:[::1:80",
             "70000:web:80",
             "80:[web]:80",
+            "/tmp/l.sock",
+            "80:/a/../b",
+            "/a//b:web:80",
+            "1:2:3:/a",
         ] {
             assert!(text.parse::<Forward>().is_err(), "{text}");
         }

@@ -50,3 +50,4 @@ pub mod stop;
 mod tasks;
 mod threads;
 pub mod units;
+pub mod unix;

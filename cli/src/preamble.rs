@@ -4,9 +4,9 @@
 //! | at | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 1 | `01`: connect; `02`: listen, the answer to which is the port, 2 bytes, big-endian |
-//! | 1 | 2 | port, big-endian; not 0, but to listen on any that is free |
+//! | 1 | 2 | port, big-endian; 0 only to listen on any that is free, and with a path |
 //! | 3 | 1 | length `n` of what follows, 1 to 255 |
-//! | 4 | n | host in ASCII: a name, an IPv4 address, or an IPv6 address in brackets |
+//! | 4 | n | host in ASCII: a name, an IPv4 address, or an IPv6 address in brackets; to connect also a Unix socket's path in UTF-8, which begins with `/` |
 //!
 //! The stream's own bytes follow at once, without waiting for a word from the server: that it agreed shows by its not
 //! having reset the stream (`refusal`). Nothing comes back in front of the destination's bytes. It is the
@@ -15,7 +15,8 @@
 use std::fmt;
 use std::io;
 
-use crate::address::HostPort;
+use crate::address::{Destination, HostPort};
+use crate::unix::SocketPath;
 
 /// Connect there.
 const VERSION: u8 = 1;
@@ -25,28 +26,30 @@ const LISTEN: u8 = 2;
 const HEAD: usize = 4;
 
 /// The bytes to write before anything else.
-pub fn encode(destination: &HostPort) -> Vec<u8> {
-    encode_as(VERSION, destination)
+pub fn encode(destination: &Destination) -> Vec<u8> {
+    match destination {
+        Destination::Tcp(tcp) => encode_as(VERSION, &tcp.host.to_string(), tcp.port),
+        Destination::Unix(path) => encode_as(VERSION, path.as_str(), 0),
+    }
 }
 
 /// The bytes to write before anything else, for the server to listen there.
 pub fn encode_listen(place: &HostPort) -> Vec<u8> {
-    encode_as(LISTEN, place)
+    encode_as(LISTEN, &place.host.to_string(), place.port)
 }
 
 /// What a stream is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// To be connected there.
-    Connect(HostPort),
+    Connect(Destination),
     /// To have the server listen there.
     Listen(HostPort),
 }
 
-fn encode_as(version: u8, destination: &HostPort) -> Vec<u8> {
-    let host = destination.host.to_string();
-    let length = u8::try_from(host.len()).expect("a name has at most 253 bytes, an address fewer");
-    let [high, low] = destination.port.to_be_bytes();
+fn encode_as(version: u8, host: &str, port: u16) -> Vec<u8> {
+    let length = u8::try_from(host.len()).expect("a name has at most 253 bytes, others fewer");
+    let [high, low] = port.to_be_bytes();
     [&[version, high, low, length], host.as_bytes()].concat()
 }
 
@@ -93,7 +96,7 @@ impl Incoming {
     ///
     /// # Errors
     /// That is no destination.
-    pub fn destination(self) -> Result<HostPort, PreambleError> {
+    pub fn destination(self) -> Result<Destination, PreambleError> {
         match self.asked()? {
             Asked::Connect(destination) => Ok(destination),
             Asked::Listen(_) => Err(PreambleError::Destination),
@@ -109,14 +112,17 @@ impl Incoming {
             return Err(PreambleError::Destination);
         };
         let host = std::str::from_utf8(host).map_err(|_| PreambleError::Destination)?;
-        let place = HostPort {
-            host: host.parse().map_err(|_| PreambleError::Destination)?,
-            port: u16::from_be_bytes([*high, *low]),
-        };
-        match (*version, place.port) {
+        let port = u16::from_be_bytes([*high, *low]);
+        if (*version, port) == (VERSION, 0) && SocketPath::is_meant(host) {
+            let path = host.parse().map_err(|_| PreambleError::Destination)?;
+            return Ok(Asked::Connect(Destination::Unix(path)));
+        }
+        let host = host.parse().map_err(|_| PreambleError::Destination)?;
+        let place = HostPort { host, port };
+        match (*version, port) {
             (LISTEN, _) => Ok(Asked::Listen(place)),
             (_, 0) => Err(PreambleError::Destination),
-            _ => Ok(Asked::Connect(place)),
+            _ => Ok(Asked::Connect(place.into())),
         }
     }
 }
@@ -165,7 +171,7 @@ mod tests {
     use super::*;
 
     /// Reads one from bytes that come in pieces of this size, and leaves what follows.
-    fn read(from: &mut &[u8], piece: usize) -> Result<HostPort, PreambleError> {
+    fn read(from: &mut &[u8], piece: usize) -> Result<Destination, PreambleError> {
         let mut incoming = Incoming::new();
         while let Some(missing) = incoming.missing()? {
             let (now, rest) = from.split_at(missing.min(piece).min(from.len()));
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_destination_goes_and_comes_back_and_what_follows_stays() {
-        let destination: HostPort = "[::1]:22".parse().unwrap();
+        let destination: Destination = "[::1]:22".parse().unwrap();
         let mut bytes = encode(&destination);
         assert_eq!(bytes, b"\x01\x00\x16\x05[::1]");
         bytes.extend_from_slice(b"SSH-2.0");
@@ -197,7 +203,7 @@ mod tests {
             ["d"; 61].concat(),
         ]
         .join(".");
-        let longest: HostPort = format!("{name}:65535").parse().unwrap();
+        let longest: Destination = format!("{name}:65535").parse().unwrap();
         assert_eq!(read(&mut &encode(&longest)[..], 100).unwrap(), longest);
     }
 

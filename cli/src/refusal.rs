@@ -82,7 +82,10 @@ impl Refusal {
         // `ErrorKind` is non-exhaustive and far longer than what a connect can give.
         #[allow(clippy::wildcard_enum_match_arm)]
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Refusal::ConnectionRefused,
+            // Without a socket's file nobody listens either.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                Refusal::ConnectionRefused
+            }
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown => Refusal::Unreachable,

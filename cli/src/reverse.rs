@@ -24,9 +24,9 @@ use std::time::Duration;
 use event_listener::Event;
 use tracing::{info, warn};
 
-use crate::address::{Host, HostPort};
+use crate::address::{Destination, Host, HostPort};
 use crate::allow::AllowList;
-use crate::forward::{Forward, ForwardError, Leads};
+use crate::forward::{At, Forward, ForwardError, Leads};
 use crate::refusal::{Refusal, refusal_in};
 
 /// How long connecting to where a port leads may take.
@@ -36,7 +36,7 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reverse {
     listen: SocketAddr,
-    destination: HostPort,
+    destination: Destination,
 }
 
 impl FromStr for Reverse {
@@ -44,12 +44,12 @@ impl FromStr for Reverse {
 
     fn from_str(text: &str) -> Result<Reverse, ForwardError> {
         let forward: Forward = text.parse()?;
-        match &forward.leads {
-            Leads::To(destination) => Ok(Reverse {
-                listen: forward.listen(),
-                destination: destination.clone(),
+        match (forward.at, forward.leads) {
+            (At::Tcp(listen), Leads::To(destination)) => Ok(Reverse {
+                listen,
+                destination,
             }),
-            Leads::Anywhere => Err(ForwardError::Form(text.to_owned())),
+            (At::Unix(_), _) | (_, Leads::Anywhere) => Err(ForwardError::Form(text.to_owned())),
         }
     }
 }
@@ -129,8 +129,8 @@ impl Wanted {
     }
 
     /// Where a connection to this address leads, if it is this port's.
-    pub(crate) fn leads(&self, at: &HostPort) -> Option<&HostPort> {
-        (self.asks() == *at).then_some(&self.reverse.destination)
+    pub(crate) fn leads(&self, at: &Destination) -> Option<&Destination> {
+        (Destination::Tcp(self.asks()) == *at).then_some(&self.reverse.destination)
     }
 }
 
@@ -182,7 +182,7 @@ impl<S: Clone, T> Ports<S, T> {
         stream: T,
         asked: &HostPort,
     ) -> Result<Got<S, T>, (Refusal, T)> {
-        let Some(at) = as_address(asked).filter(|_| self.allow.admits(asked)) else {
+        let Some(at) = as_address(asked).filter(|_| self.allow.admits_tcp(asked)) else {
             warn!("listening on {asked} refused: not allowed");
             return Err((Refusal::NotAllowed, stream));
         };
@@ -259,8 +259,8 @@ impl<S: Clone, T> Kept<S, T> {
     }
 
     /// What a stream to its client says first.
-    pub(crate) fn named(&self) -> HostPort {
-        as_host_port(self.at)
+    pub(crate) fn named(&self) -> Destination {
+        as_host_port(self.at).into()
     }
 
     fn lock(&self) -> MutexGuard<'_, (u64, S, T)> {
@@ -288,7 +288,7 @@ mod tests {
         };
         let first = ports.take(&"a", 1, &any).ok().unwrap();
         assert!(first.before.is_none());
-        let asked = first.kept.named();
+        let asked = as_host_port(first.kept.at);
         let second = ports.take(&"b", 2, &asked).ok().unwrap();
         assert_eq!((second.before, second.kept.session()), (Some(1), "b"));
         assert!(!ports.give_back(&first.kept, first.number));

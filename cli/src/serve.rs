@@ -11,7 +11,7 @@ use posthole_protocol::RouterConfig;
 use posthole_runtime::{Limits, ListenOptions};
 use tracing::{debug, info, warn};
 
-use crate::address::HostPort;
+use crate::address::Destination;
 use crate::allow::AllowList;
 use crate::bridge::Bridge;
 use crate::copy::{self, Broken, Carried};
@@ -222,7 +222,11 @@ impl Visit {
     ///
     /// # Errors
     /// What to reset it with.
-    pub(crate) fn may(self, destination: HostPort, allow: &AllowList) -> Result<HostPort, Refusal> {
+    pub(crate) fn may(
+        self,
+        destination: Destination,
+        allow: &AllowList,
+    ) -> Result<Destination, Refusal> {
         let number = self.number;
         if allow.admits(&destination) {
             Ok(destination)
@@ -238,7 +242,7 @@ impl Visit {
     /// What to reset the stream with.
     pub(crate) fn dialled<S: AsFd>(
         self,
-        destination: &HostPort,
+        destination: &Destination,
         socket: Result<S, NotDialled>,
     ) -> Result<S, Refusal> {
         let number = self.number;
@@ -254,7 +258,7 @@ impl Visit {
         Ok(socket)
     }
 
-    pub(crate) fn carried(self, destination: &HostPort, result: &Result<Carried, Broken>) {
+    pub(crate) fn carried(self, destination: &Destination, result: &Result<Carried, Broken>) {
         let number = self.number;
         match result {
             // Seen from the destination, as the client's log has it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use posthole_runtime::Options;
 
-use crate::address::HostPort;
+use crate::address::Destination;
 use crate::error::Error;
 use crate::refusal::refusal_in;
 use crate::runtime::Runtime;
@@ -23,7 +23,7 @@ pub fn run(
     runtime: Runtime,
     url: &str,
     options: Options,
-    destination: &HostPort,
+    destination: &Destination,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
@@ -34,7 +34,7 @@ pub fn run(
 }
 
 /// What to say when it did not end well.
-pub(crate) fn broken(destination: &HostPort, error: &io::Error) -> Error {
+pub(crate) fn broken(destination: &Destination, error: &io::Error) -> Error {
     let why = refusal_in(error).map_or_else(|| error.to_string(), |why| why.to_string());
     Error::failed(format!("{destination}: {why}"))
 }

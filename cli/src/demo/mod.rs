@@ -23,7 +23,7 @@ use crate::allow::{AllowList, Pattern};
 use crate::args::Demo;
 use crate::connect::Client;
 use crate::error::Error;
-use crate::forward::Forward;
+use crate::forward::{At, Forward};
 use crate::hostile::{Counts, Faults, Hostile, Upstream};
 use crate::line::{Line, Show};
 use crate::runtime::Runtime;
@@ -61,7 +61,7 @@ pub fn run(args: &Demo, progress: Show) -> Result<(), Error> {
     let proxy =
         Hostile::start(args.seed, Faults::all(args.faults), Upstream::AsAsked).map_err(setup)?;
     let client = connect(args.runtime, server.addr(), &proxy, destination)?;
-    let [(local, _)] = client.forwards() else {
+    let [(At::Tcp(local), _)] = client.forwards() else {
         return Err(Error::failed("the demo has one forward"));
     };
 

@@ -20,6 +20,7 @@ use crate::live::{Live, Place};
 use crate::reverse::Wanted;
 use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
+use crate::unix;
 
 /// Running forwards over one session.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Client {
         let live = Live::new(CONNECTIONS);
         for (listener, port) in ports {
             let listener = Async::new(listener)
-                .map_err(|e| Error::failed(format!("can't wait on {}: {e}", port.addr)))?;
+                .map_err(|e| Error::failed(format!("can't wait on {}: {e}", port.at)))?;
             let shared = Arc::new(Shared {
                 port,
                 link: Arc::clone(&link),
@@ -75,8 +76,9 @@ struct Shared {
 
 async fn accept(listener: Async<TcpListener>, shared: Arc<Shared>) {
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let accepted = listener.read_with(|listener| unix::accept(listener)).await;
+        let socket = match accepted.and_then(Async::new) {
+            Ok(socket) => socket,
             Err(e) => {
                 shared.port.not_accepted(&e);
                 Timer::after(NO_DESCRIPTOR).await;
@@ -97,7 +99,7 @@ async fn carry(socket: Async<TcpStream>, shared: Arc<Shared>, place: Place) {
     let destination = match &shared.port.leads {
         Leads::To(destination) => destination.clone(),
         Leads::Anywhere => match ask_within(&socket).await {
-            Ok(destination) => destination,
+            Ok(destination) => destination.into(),
             Err(error) => return shared.port.not_understood(&error),
         },
     };

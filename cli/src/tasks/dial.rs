@@ -6,15 +6,24 @@ use std::time::{Duration, Instant};
 
 use smol::{Async, Timer, future};
 
-use crate::address::{Host, HostPort};
+use crate::address::{Destination, Host};
 use crate::dial::{NotDialled, share};
+use crate::unix;
 
 /// Connects within about `patience`: each address gets its share of what is left. How long the name takes is up to the
 /// system's resolver, which is asked on a thread, as it knows no other way.
 pub(super) async fn dial(
-    destination: &HostPort,
+    destination: &Destination,
     patience: Duration,
 ) -> Result<Async<TcpStream>, NotDialled> {
+    let destination = match destination {
+        Destination::Tcp(destination) => destination,
+        // That waits for nobody.
+        Destination::Unix(path) => {
+            let socket = unix::connect(path).and_then(Async::new);
+            return socket.map_err(NotDialled::of_connect);
+        }
+    };
     let addrs = match &destination.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, destination.port)],
         Host::Name(name) => smol::net::resolve((name.as_str(), destination.port))

@@ -13,7 +13,7 @@ use smol::{Timer, future, unblock};
 use tracing::debug;
 
 use super::far::close_within;
-use crate::address::HostPort;
+use crate::address::Destination;
 use crate::copy::PIECE;
 use crate::error::Error;
 use crate::intake::Intake;
@@ -26,7 +26,7 @@ use crate::stop::Stop;
 pub(crate) fn run(
     url: &str,
     options: Options,
-    destination: &HostPort,
+    destination: &Destination,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
@@ -36,7 +36,7 @@ pub(crate) fn run(
 async fn carry(
     url: &str,
     options: Options,
-    destination: &HostPort,
+    destination: &Destination,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {

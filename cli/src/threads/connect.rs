@@ -22,6 +22,7 @@ use crate::live::{Live, Place};
 use crate::reverse::Wanted;
 use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
+use crate::unix;
 
 /// Running forwards over one session.
 #[derive(Debug)]
@@ -41,17 +42,17 @@ impl Client {
         let link = Link::start(url, options, stop)?;
         let live = Live::new(CONNECTIONS);
         for (listener, port) in ports {
-            let addr = port.addr;
+            let at = port.at.clone();
             let shared = Arc::new(Shared {
                 port,
                 link: Arc::clone(&link),
                 live: Arc::clone(&live),
             });
             thread::Builder::new()
-                .name(format!("port {}", addr.port()))
+                .name(format!("port {at}"))
                 .stack_size(STACK)
                 .spawn(move || accept(&listener, &shared))
-                .map_err(|e| Error::failed(format!("no thread for {addr}: {e}")))?;
+                .map_err(|e| Error::failed(format!("no thread for {at}: {e}")))?;
         }
         reverse::start(wanted, &link, &live)?;
         Ok(Client { link, live })
@@ -81,8 +82,8 @@ struct Shared {
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
-        let socket = match listener.accept() {
-            Ok((socket, _)) => socket,
+        let socket = match unix::accept(listener) {
+            Ok(socket) => socket,
             Err(e) => {
                 shared.port.not_accepted(&e);
                 thread::sleep(NO_DESCRIPTOR);
@@ -102,7 +103,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             .stack_size(STACK)
             .spawn(move || carry(socket, &carried, place));
         if let Err(e) = thread {
-            warn!("{}: no thread for a connection: {e}", shared.port.addr);
+            warn!("{}: no thread for a connection: {e}", shared.port.at);
         }
     }
 }
@@ -111,7 +112,7 @@ fn carry(socket: TcpStream, shared: &Shared, place: Place) {
     let destination = match &shared.port.leads {
         Leads::To(destination) => destination.clone(),
         Leads::Anywhere => match ask(&socket) {
-            Ok(destination) => destination,
+            Ok(destination) => destination.into(),
             Err(error) => return shared.port.not_understood(&error),
         },
     };

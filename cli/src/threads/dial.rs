@@ -3,12 +3,17 @@
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use crate::address::{Host, HostPort};
+use crate::address::{Destination, Host};
 use crate::dial::{NotDialled, share};
+use crate::unix;
 
 /// Connects within about `patience`: each address gets its share of what is left. How long the name takes is up to the
 /// system's resolver.
-pub(crate) fn dial(destination: &HostPort, patience: Duration) -> Result<TcpStream, NotDialled> {
+pub(crate) fn dial(destination: &Destination, patience: Duration) -> Result<TcpStream, NotDialled> {
+    let destination = match destination {
+        Destination::Tcp(destination) => destination,
+        Destination::Unix(path) => return unix::connect(path).map_err(NotDialled::of_connect),
+    };
     let addrs: Vec<SocketAddr> = match &destination.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, destination.port)],
         Host::Name(name) => match (name.as_str(), destination.port).to_socket_addrs() {

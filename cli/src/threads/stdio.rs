@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::copy::STACK;
 use super::far::close_within;
-use crate::address::HostPort;
+use crate::address::Destination;
 use crate::copy::PIECE;
 use crate::error::Error;
 use crate::intake::Intake;
@@ -33,7 +33,7 @@ enum News {
 pub(crate) fn run(
     url: &str,
     options: Options,
-    destination: &HostPort,
+    destination: &Destination,
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
