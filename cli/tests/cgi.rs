@@ -85,7 +85,7 @@ fn a_request_is_handed_on_and_its_answer_comes_back(on: On) {
     let (code, _, said) = support::run(&format!("serve --listen 127.0.0.1:0 {arguments}"));
     assert_eq!(code, Some(1));
     assert!(
-        said.concat().contains("another server listens there"),
+        said.concat().contains("another program listens there"),
         "{said:?}"
     );
 }
