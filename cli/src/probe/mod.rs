@@ -24,7 +24,8 @@ use posthole_protocol::{Config, Failure};
 use crate::args::Probe;
 use crate::error::Error;
 use caller::{Asked, Caller};
-use report::{Ended, Held, Report, Sizes};
+pub use report::Report;
+use report::{Ended, Held, Sizes};
 
 /// The smallest body that is tried, and that any path must let through for posthole to work.
 const LEAST: usize = 32 * 1024;
@@ -47,11 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What makes no sense in URL or proxy, and that posthole would not work, when everything was said.
 pub fn run(args: &Probe) -> Result<(), Error> {
-    let target = target(args)?;
-    let mut report = Report::new(&target.describe());
-    let began = Instant::now();
-    ask_all(&target, args, &mut report);
-    report.took = began.elapsed();
+    let report = ask(args)?;
     if args.json {
         println!("{}", report.json());
     } else {
@@ -61,6 +58,19 @@ pub fn run(args: &Probe) -> Result<(), Error> {
         None => Ok(()),
         Some(why) => Err(Error::failed(why)),
     }
+}
+
+/// Asks everything.
+///
+/// # Errors
+/// What makes no sense in URL or proxy.
+pub fn ask(args: &Probe) -> Result<Report, Error> {
+    let target = target(args)?;
+    let mut report = Report::new(&target.describe());
+    let began = Instant::now();
+    ask_all(&target, args, &mut report);
+    report.took = began.elapsed();
+    Ok(report)
 }
 
 fn target(args: &Probe) -> Result<Arc<Target>, Error> {

@@ -32,7 +32,7 @@ pub(super) struct Ended {
 
 /// Everything that was found; what was not asked is empty.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     way: String,
     pub(super) reached: Option<Result<Duration, (Failure, String)>>,
     /// Of the certificate.
@@ -82,7 +82,7 @@ impl Report {
     }
 
     /// Why posthole would not work, if it would not.
-    pub(super) fn why_not(&self) -> Option<String> {
+    pub fn why_not(&self) -> Option<String> {
         match &self.reached {
             Some(Ok(_)) => {}
             Some(Err((_, says))) => return Some(format!("posthole will not work: {says}")),
@@ -332,7 +332,8 @@ impl Report {
         )
     }
 
-    pub(super) fn json(&self) -> String {
+    /// All of it, as JSON.
+    pub fn json(&self) -> String {
         let mut out = String::from("{");
         let mut field = |name: &str, value: String| {
             if out.len() > 1 {

@@ -1,7 +1,7 @@
 //! What a runtime must offer, in blocking terms. An adapter adds nothing to what its runtime does.
 
 use bytes::Bytes;
-use posthole_protocol::{CloseReason, Config};
+use posthole_protocol::{CloseReason, Config, Learned};
 use posthole_runtime::{SessionEnded, Stats};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
@@ -133,6 +133,9 @@ pub trait Session: Clone + Send + Sync + 'static {
 
     /// Whether the peer has answered yet.
     fn is_connected(&self) -> bool;
+
+    /// What a client has learned of its way.
+    fn learned(&self) -> Option<Learned>;
 
     /// What it has done so far.
     fn stats(&self) -> Stats;

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test file uses its part.
 
 pub mod haproxy;
+pub mod lighttpd;
 pub mod namespace;
 pub mod nginx;
 pub mod squid;

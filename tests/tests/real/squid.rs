@@ -2,7 +2,7 @@
 
 use super::{Home, Proxy, Recipe, arguments, at, edited, find};
 use rustix::process::Signal;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 const DEBIAN: &str = "/etc/squid/squid.conf";
 /// `user` with the password `open sesame`.
@@ -20,6 +20,20 @@ pub fn start_with_passwords() -> Option<Proxy> {
         "auth_param basic program /usr/lib/squid/basic_ncsa_auth FOLDER/passwords\n\
          acl known proxy_auth REQUIRED\n\
          http_access allow localhost known",
+    )
+}
+
+/// One that asks another for everything.
+pub fn start_with_parent(parent: SocketAddr) -> Option<Proxy> {
+    let (ip, port) = (parent.ip(), parent.port());
+    start_with(
+        Ipv4Addr::LOCALHOST,
+        &format!(
+            "http_access allow localhost\n\
+             cache_peer {ip} parent {port} 0 no-query default\n\
+             never_direct allow all\n\
+             unique_hostname child"
+        ),
     )
 }
 

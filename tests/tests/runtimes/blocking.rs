@@ -4,7 +4,7 @@ use crate::runtimes::direct::TakesDirect;
 use bytes::Bytes;
 use posthole_blocking::carrier::ProxyChoice;
 use posthole_blocking::{ListenOptions, Options, Stats};
-use posthole_protocol::{CloseReason, Config};
+use posthole_protocol::{CloseReason, Config, Learned};
 use posthole_tests::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -97,6 +97,10 @@ impl Session for Caller {
 
     fn is_connected(&self) -> bool {
         self.0.is_connected()
+    }
+
+    fn learned(&self) -> Option<Learned> {
+        self.0.learned()
     }
 
     fn stats(&self) -> Stats {

@@ -2,7 +2,7 @@
 
 use crate::runtimes::direct::TakesDirect;
 use bytes::Bytes;
-use posthole_protocol::{CloseReason, Config};
+use posthole_protocol::{CloseReason, Config, Learned};
 use posthole_smol::carrier::ProxyChoice;
 use posthole_smol::{ListenOptions, Options, Spawner, Stats, connect_on};
 use posthole_tests::conformance::cancel::at_every_point;
@@ -165,6 +165,10 @@ impl<D: Drive> Session for Caller<D> {
 
     fn is_connected(&self) -> bool {
         self.0.is_connected()
+    }
+
+    fn learned(&self) -> Option<Learned> {
+        self.0.learned()
     }
 
     fn stats(&self) -> Stats {

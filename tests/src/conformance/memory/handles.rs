@@ -4,7 +4,7 @@ use super::stage::{act, act_if_on, wait_for};
 use super::wire::{Core, Who};
 use crate::conformance::runtime::{Dial, Listener, Runtime, Session, Stream};
 use bytes::Bytes;
-use posthole_protocol::{CloseReason, Config, ResetCode, StreamId};
+use posthole_protocol::{CloseReason, Config, Learned, ResetCode, StreamId};
 use posthole_runtime::{SessionEnded, Stats, Tried};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
@@ -255,6 +255,10 @@ impl Session for Party {
 
     fn is_connected(&self) -> bool {
         self.keeper.act(|core| core.is_connected())
+    }
+
+    fn learned(&self) -> Option<Learned> {
+        self.keeper.act(|core| core.learned())
     }
 
     fn stats(&self) -> Stats {
