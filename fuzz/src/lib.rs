@@ -25,6 +25,7 @@ pub fn pair(data: &[u8]) {
         rate: (dice.below(4) == 0).then(|| 30_000 + u64::from(dice.word()) * 30),
         hangups: dice.coin(),
         classic: dice.below(8) == 0,
+        ..Weather::fair(0)
     };
     let mut ops = Vec::new();
     while !dice.is_empty() && ops.len() < 30 {

@@ -2,11 +2,12 @@
 
 use crate::app::{Reading, Script};
 use crate::fault::{Fate, Fault, Outage};
+use crate::net::Conditions;
 use crate::oracle::{FlowKey, Side};
 use crate::pair::Pair;
 use crate::rng::Rng;
 use crate::{MS, SEC, settings};
-use posthole_protocol::{Failure, ReadError, ResetCode, WriteError};
+use posthole_protocol::{Carrier, Config, Failure, ReadError, ResetCode, WriteError};
 
 /// What an application, or the world, does next.
 #[derive(Clone, Debug)]
@@ -50,6 +51,19 @@ pub enum Op {
         /// Microseconds.
         micros: u64,
     },
+    /// All direct connections are cut.
+    CutWires,
+    /// What is on direct connections vanishes from now on, and nobody is told; or not any more.
+    Swallow,
+    /// A firewall begins to let only form uploads pass, or ceases to.
+    Forms,
+    /// A side's machine sleeps.
+    Sleep {
+        /// The server's.
+        server: bool,
+        /// Microseconds.
+        micros: u64,
+    },
 }
 
 /// How bad the path is.
@@ -67,6 +81,38 @@ pub struct Weather {
     pub hangups: bool,
     /// Whether both sides keep the source's own schedule.
     pub classic: bool,
+    /// What carries it, where that is not classic.
+    pub carrier: Carrier,
+    /// Whether a direct connection can be made; `None`: whoever tries hears nothing.
+    pub direct: Option<bool>,
+    /// Whether boxes give answers on as they come.
+    pub streams: bool,
+    /// The largest body that boxes let through either way, in bytes.
+    pub limit: Option<usize>,
+    /// How many exchanges they let through at a time.
+    pub lanes: Option<usize>,
+    /// Microseconds after which they answer in the server's place.
+    pub hold: Option<u64>,
+}
+
+impl Weather {
+    /// Fair, for sessions as they are by default.
+    pub fn fair(seed: u64) -> Weather {
+        Weather {
+            seed,
+            percent: 0,
+            jitter: 0,
+            rate: None,
+            hangups: true,
+            classic: false,
+            carrier: Carrier::Auto,
+            direct: Some(false),
+            streams: true,
+            limit: None,
+            lanes: None,
+            hold: None,
+        }
+    }
 }
 
 fn fault(rng: &mut Rng, percent: u64) -> Fault {
@@ -129,6 +175,18 @@ fn apply(pair: &mut Pair, op: &Op) {
                 fate: Fate::Lose,
             };
             pair.net.conditions.outages.push(outage);
+        }
+        Op::CutWires => pair.net.cut_direct(pair.now),
+        Op::Swallow if pair.net.direct.swallow => pair.net.direct.swallow = false,
+        Op::Swallow => pair.net.swallow_direct(pair.now),
+        Op::Forms => {
+            let only = &mut pair.net.conditions.only_forms;
+            *only = only.is_none().then_some(403);
+        }
+        Op::Sleep { server, micros } => {
+            let side = if server { Side::Server } else { Side::Client };
+            pair.sleep(side, micros);
+            pair.net.tally.excused += 1;
         }
     }
     pair.settle();
@@ -205,19 +263,36 @@ fn bounded(mut op: Op, classic: bool) -> Op {
 /// # Panics
 /// If any of that is not so.
 pub fn run(weather: &Weather, ops: &[Op]) {
-    let config = if weather.classic {
-        settings::classic()
+    let mut pair = if weather.classic {
+        Pair::with(weather.seed, settings::classic())
     } else {
-        settings::tuned()
+        let client = Config::builder().carrier(weather.carrier).build();
+        let client = client.expect("the defaults are in bounds");
+        Pair::many(weather.seed, 1, client, settings::direct())
     };
-    let mut pair = Pair::with(weather.seed, config);
+    pair.net.direct.allowed = weather.direct;
     let ops: Vec<Op> = ops
         .iter()
         .map(|op| bounded(op.clone(), weather.classic))
         .collect();
-    pair.net.conditions.jitter = weather.jitter;
-    pair.net.conditions.hangups = weather.hangups;
+    let weather_alone = Conditions {
+        jitter: weather.jitter,
+        hangups: weather.hangups,
+        streams: weather.streams,
+        ..Conditions::default()
+    };
+    pair.net.conditions = Conditions {
+        limit_up: weather.limit,
+        limit_down: weather.limit,
+        lanes: weather.lanes,
+        hold_limit: weather.hold,
+        ..weather_alone.clone()
+    };
     pair.net.set_rate(weather.rate, weather.rate);
+    if weather.lanes.is_some() {
+        // What waits in a box behind what a server holds says nothing for seconds; both sides think it lost.
+        pair.net.tally.excused = 4;
+    }
     pair.serve(script(10_000, 3_000, 5 * MS, false));
     pair.client().on_accept = Some(script(10_000, 3_000, 5 * MS, false));
     let mut rng = Rng::new(weather.seed);
@@ -232,11 +307,22 @@ pub fn run(weather: &Weather, ops: &[Op]) {
         );
     }
     pair.net.heal();
+    pair.net.conditions = weather_alone;
     pair.run_to_end(600 * SEC);
     // At rest: silence costs one exchange per wait (L5), and the server holds one (L3).
+    let awake = |pair: &Pair| {
+        let servers = pair.hosts.iter().flat_map(|host| &host.sessions);
+        let servers = servers.map(|end| end.asleep_until);
+        let clients = pair.clients.iter().map(|end| end.asleep_until);
+        servers.chain(clients).all(|until| until <= pair.now)
+    };
+    pair.run_until(600 * SEC, awake);
     pair.run_for(30 * SEC);
     assert!(
-        weather.classic || pair.net.held() >= 1 || pair.net.open(0) >= 1,
+        weather.classic
+            || weather.direct == Some(true)
+            || pair.net.held() >= 1
+            || pair.net.open(0) >= 1,
         "nothing is outstanding at rest (S4)"
     );
     let before = pair.net.tally.exchanges(0);

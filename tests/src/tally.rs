@@ -33,8 +33,9 @@ pub struct Way {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     ways: BTreeMap<(usize, Side), Way>,
-    /// How often a clock has jumped forward: all that was under way looked overdue then, and may have gone again.
-    pub jumps: u64,
+    /// So many more copies of a message are excused than L5 says: one each time that a clock has jumped forward, as all that
+    /// was under way looked overdue then; some where a box makes requests wait.
+    pub excused: u64,
 }
 
 impl Tally {
@@ -79,11 +80,11 @@ impl Tally {
             let copies = way.messages.entry(number).or_default();
             copies.sent += 1;
             assert!(
-                copies.sent <= 2 + copies.lost + self.jumps,
-                "L5: client {client}, from {from:?}: message {number} goes for the {}th time, {} were lost, {} jumps",
+                copies.sent <= 2 + copies.lost + self.excused,
+                "L5: client {client}, from {from:?}: message {number} goes for the {}th time, {} were lost, {} more excused",
                 copies.sent,
                 copies.lost,
-                self.jumps,
+                self.excused,
             );
         }
     }

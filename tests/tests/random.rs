@@ -2,6 +2,7 @@
 //! heals everything is delivered. PROPTEST_CASES says how many; the seed of a failure is printed with its trace.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use posthole_protocol::Carrier;
 use posthole_tests::chaos::{Op, Weather, run};
 use proptest::prelude::*;
 
@@ -14,32 +15,57 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0u64..2_000_000).prop_map(|micros| Op::Pass { micros }),
         1 => Just(Op::Kill),
         1 => (0u64..8_000_000).prop_map(|micros| Op::Silence { micros }),
+        1 => Just(Op::CutWires),
+        1 => Just(Op::Swallow),
+        1 => Just(Op::Forms),
+        1 => (any::<bool>(), 0u64..40_000_000).prop_map(|(server, micros)| Op::Sleep { server, micros }),
     ]
+}
+
+/// What is on the way besides faults.
+fn boxes() -> impl Strategy<Value = Weather> {
+    let carrier = prop_oneof![
+        4 => Just(Carrier::Auto),
+        1 => Just(Carrier::Streamed),
+        1 => Just(Carrier::Exchange),
+    ];
+    let direct = prop_oneof![3 => Just(Some(false)), 2 => Just(Some(true)), 1 => Just(None)];
+    let limit = prop_oneof![4 => Just(None), 1 => (40_000usize..300_000).prop_map(Some)];
+    let lanes = prop_oneof![6 => Just(None), 1 => (1usize..4).prop_map(Some)];
+    let hold = prop_oneof![6 => Just(None), 1 => (3_000_000u64..20_000_000).prop_map(Some)];
+    (carrier, direct, any::<bool>(), limit, lanes, hold).prop_map(
+        |(carrier, direct, streams, limit, lanes, hold)| Weather {
+            carrier,
+            direct,
+            streams,
+            limit,
+            lanes,
+            hold,
+            ..Weather::fair(0)
+        },
+    )
 }
 
 fn weather() -> impl Strategy<Value = Weather> {
     let rate = prop_oneof![3 => Just(None), 1 => (50_000u64..2_000_000).prop_map(Some)];
-    (
-        any::<u64>(),
-        0u64..60,
-        0u64..200_000,
-        rate,
-        any::<bool>(),
-        prop::bool::weighted(0.1),
-    )
-        .prop_map(|(seed, percent, jitter, rate, hangups, classic)| Weather {
+    let faults = (any::<u64>(), 0u64..60, 0u64..200_000, rate, any::<bool>());
+    (faults, prop::bool::weighted(0.1), boxes()).prop_map(|(faults, classic, boxes)| {
+        let (seed, percent, jitter, rate, hangups) = faults;
+        Weather {
             seed,
             percent,
             jitter,
             rate,
             hangups,
             classic,
-        })
+            ..boxes
+        }
+    })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::with_cases(
-        std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+        std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000)
     ) })]
 
     /// L1, L2, L3, L4, L5, L6, S7, S8, S14, S22: random operations under random faults.
@@ -47,4 +73,31 @@ proptest! {
     fn everything_is_delivered_in_the_end(weather in weather(), ops in prop::collection::vec(op(), 1..25)) {
         run(&weather, &ops);
     }
+}
+
+/// A19, C5: after a sleep, a doubt of a streamed answer was followed by a moment that had passed already, again and again.
+#[test]
+fn a19_both_machines_slept_beside_a_streamed_answer() {
+    let weather = Weather {
+        jitter: 64_074,
+        hangups: false,
+        ..Weather::fair(7_890_212_116_135_034_735)
+    };
+    let open = Op::Open {
+        server: false,
+        send: 0,
+        chunk: 1,
+        pace: 0,
+        slow: false,
+    };
+    let sleep = |server, micros| Op::Sleep { server, micros };
+    let pass = |micros| Op::Pass { micros };
+    let ops = [
+        pass(493_911),
+        pass(747_270),
+        sleep(true, 28_455_688),
+        open,
+        sleep(false, 27_001_144),
+    ];
+    run(&weather, &ops);
 }

@@ -301,7 +301,11 @@ impl Client {
             None => Some((heard.after(promised + timer), false)),
             // Another exchange's answer shows that it is not the server.
             Some(doubted) if self.answered_at > doubted => Some((doubted.after(timer), true)),
-            Some(_) => Some((heard.after(promised + self.session.config.patience), true)),
+            // Who was asleep learns only now that it is late.
+            Some(doubted) => {
+                let late = heard.after(promised + self.session.config.patience);
+                Some((late.max(doubted.after(timer)), true))
+            }
         }
     }
 

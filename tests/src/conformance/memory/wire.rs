@@ -98,7 +98,7 @@ impl Wire {
     /// One end's clock jumps forward.
     pub(super) fn jump(&mut self, side: Side, micros: u64) {
         self.ahead[side as usize] += micros;
-        self.net.tally.jumps += 1;
+        self.net.tally.excused += 1;
     }
 
     /// A session, to do something to; [`settle`](Wire::settle) it afterwards.
