@@ -47,6 +47,11 @@ impl<'a> Dice<'a> {
         taken
     }
 
+    /// All bytes that are left, which stay.
+    pub(crate) fn peek(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// All bytes that are left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         self.bytes(usize::MAX)

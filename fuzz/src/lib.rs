@@ -4,14 +4,18 @@
 #![forbid(unsafe_code)]
 
 mod dice;
+mod http;
+mod paths;
 mod roles;
 mod wire;
 
+pub use http::{frames, http_head, http_way};
+pub use paths::{adversary, paths};
 pub use roles::{client, server};
 pub use wire::wire_decode;
 
 use dice::Dice;
-use posthole_protocol::http::{self, Verdict};
+use posthole_protocol::http::{EXCHANGE, MARKER, Verdict, verdict};
 use posthole_tests::chaos::{self, Op, Weather};
 
 /// Two machines in virtual time: the bytes say how bad the path is and what the applications do. L1 to L6 hold, and
@@ -78,14 +82,14 @@ pub fn http_verdict(data: &[u8]) {
         "X-Squid-Error",
         "Location",
         "Content-Type",
-        http::MARKER.0,
-        http::EXCHANGE,
+        MARKER.0,
+        EXCHANGE,
     ];
     let headers: Vec<(&str, String)> = (0..dice.below(8))
         .map(|_| {
             let name = names[dice.below(names.len() as u64) as usize];
             let value = match dice.below(4) {
-                0 => http::MARKER.1.to_owned(),
+                0 => MARKER.1.to_owned(),
                 1 => exchange.to_string(),
                 _ => {
                     let len = dice.below(60) as usize;
@@ -102,7 +106,7 @@ pub fn http_verdict(data: &[u8]) {
         found.map(|(_, value)| value.as_str())
     };
     let body = dice.rest();
-    match http::verdict(status, find, exchange, body) {
+    match verdict(status, find, exchange, body) {
         Verdict::Ours => assert!(
             status == 200 && !body.is_empty(),
             "{status} with {} bytes is ours",

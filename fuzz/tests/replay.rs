@@ -72,3 +72,28 @@ fn pair() {
 fn http_verdict() {
     replay("http_verdict", posthole_fuzz::http_verdict, 10_000);
 }
+
+#[test]
+fn paths() {
+    replay("paths", posthole_fuzz::paths, 300);
+}
+
+#[test]
+fn adversary() {
+    replay("adversary", posthole_fuzz::adversary, 60);
+}
+
+#[test]
+fn http_head() {
+    replay("http_head", posthole_fuzz::http_head, 10_000);
+}
+
+#[test]
+fn http_way() {
+    replay("http_way", posthole_fuzz::http_way, 10_000);
+}
+
+#[test]
+fn frames() {
+    replay("frames", posthole_fuzz::frames, 10_000);
+}

@@ -31,8 +31,17 @@ pub use own::OwnFront;
 pub use posthole_runtime::{Limits, Reply};
 
 use bytes::Bytes;
+use posthole_protocol::http::Refusal;
 use posthole_protocol::wire::Chain;
 use std::sync::Arc;
+
+/// Judges a request's head as the default front does: how long it is, once it is there whole. For fronts of others.
+///
+/// # Errors
+/// What to answer instead. Nothing after such a head can be read, so the connection must close.
+pub fn judge(bytes: &[u8], path: &str) -> Result<Option<usize>, Refusal> {
+    head::parse(bytes, path).map(|head| head.map(|head| head.len))
+}
 
 /// Takes the body of every POST to our path. Called from connection threads.
 pub trait Service: Send + Sync + 'static {
