@@ -23,6 +23,7 @@ pub mod end;
 pub mod fault;
 pub mod host;
 pub mod link;
+pub mod mutants;
 pub mod net;
 pub mod oracle;
 pub mod pair;

@@ -1,0 +1,175 @@
+//! Plants one bug after the other in a copy of the repository, and prints which test finds it: a table in Markdown.
+//!
+//! `cargo run -p posthole-tests --example mutants [PART OF A NAME]…`; about half a minute each. Ends with 1 if one was not
+//! found.
+#![allow(clippy::unwrap_used)] // Whoever runs it sees what is wrong.
+
+use posthole_tests::mutants::{Mutant, list, root};
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A test that takes longer has found something, too: what should end does not.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Those of `tests/tests` that need no socket.
+const VIRTUAL: &[&str] = &[
+    "contract",
+    "random",
+    "statements",
+    "cancellation",
+    "classic",
+    "clock",
+    "direct",
+    "duplicate_request",
+    "ending",
+    "fairness",
+    "fates",
+    "flow_control",
+    "gave_up",
+    "ghosts",
+    "half_close",
+    "hostile",
+    "idle",
+    "opening",
+    "outage",
+    "path",
+    "restart",
+    "streamed",
+    "vectors",
+    "violations",
+];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted =
+        |mutant: &Mutant| wanted.is_empty() || wanted.iter().any(|part| mutant.name.contains(part));
+    let tree = copy();
+    let mut missed = 0;
+    println!("| planted bug | in | found by |\n| --- | --- | --- |");
+    if let Some(found) = find(&tree, "protocol").or_else(|| find(&tree, "runtime")) {
+        eprintln!("without any bug: {found}");
+        return ExitCode::FAILURE;
+    }
+    for mutant in list().iter().filter(|mutant| is_wanted(mutant)) {
+        let file = tree.join(&mutant.file);
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, mutant.plant(text.clone()).unwrap()).unwrap();
+        let found = find(&tree, &mutant.file);
+        fs::write(&file, text).unwrap();
+        missed += usize::from(found.is_none());
+        let found = found.unwrap_or_else(|| "**nothing**".to_owned());
+        println!("| {} | `{}` | {found} |", mutant.name, mutant.file);
+    }
+    println!("\n{missed} not found.");
+    ExitCode::from(u8::from(missed > 0))
+}
+
+/// A copy of all that is in the repository, in `target/mutants`.
+fn copy() -> PathBuf {
+    let (root, tree) = (root(), root().join("target/mutants/tree"));
+    let _ = fs::remove_dir_all(&tree);
+    let listed = Command::new("git")
+        .args(["ls-files", "-co", "--exclude-standard"])
+        .current_dir(&root)
+        .output()
+        .unwrap();
+    for file in String::from_utf8(listed.stdout).unwrap().lines() {
+        let (from, to) = (root.join(file), tree.join(file));
+        if from.is_file() {
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(from, to).unwrap();
+        }
+    }
+    tree
+}
+
+/// What finds a bug in this file, if anything does.
+fn find(tree: &Path, file: &str) -> Option<String> {
+    let is_core = file.starts_with("protocol");
+    let mut tests = Vec::new();
+    if is_core {
+        tests.push(vec!["-p", "posthole-protocol", "--lib"]);
+        let mut line = vec!["-p", "posthole-tests"];
+        line.extend(VIRTUAL.iter().flat_map(|test| ["--test", test]));
+        tests.push(line);
+    } else {
+        let crates = ["posthole-runtime", "posthole-blocking", "posthole-smol"];
+        let mut line = vec!["--lib"];
+        line.extend(crates.iter().flat_map(|name| ["-p", name]));
+        tests.push(line);
+        tests.push(vec![
+            "-p",
+            "posthole-tests",
+            "--test",
+            "conformance",
+            "--test",
+            "pieces",
+        ]);
+        tests.push(vec!["-p", "posthole-blocking", "-p", "posthole-smol"]);
+    }
+    tests.into_iter().find_map(|line| run(tree, &line))
+}
+
+/// Runs tests; `Some`: one of them fails, or does not end.
+fn run(tree: &Path, line: &[&str]) -> Option<String> {
+    let mut child = Command::new("cargo")
+        .args(["test", "-q", "--offline"])
+        .args(line)
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", root().join("target/mutants/target"))
+        .env("RUST_BACKTRACE", "0")
+        .env("PROPTEST_CASES", "1000")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let reads = thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = out.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let mut err = child.stderr.take().unwrap();
+    let errors = thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = err.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let until = Instant::now() + LIMIT;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if Instant::now() > until => break None,
+            None => thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    if status.is_none() {
+        // The whole group: the tests are cargo's children.
+        let group = format!("-{}", child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = child.wait();
+    }
+    let (said, errors) = (reads.join().unwrap(), errors.join().unwrap());
+    match status {
+        None => Some("a test that does not end".to_owned()),
+        Some(status) if status.success() => None,
+        Some(_) if errors.contains("could not compile") => {
+            panic!("it does not compile:\n{errors}")
+        }
+        Some(_) => {
+            let failed = said
+                .lines()
+                .skip_while(|line| *line != "failures:")
+                .filter_map(|line| line.strip_prefix("    "))
+                .find(|line| !line.contains(' ') && !line.is_empty());
+            Some(format!("`{}`", failed.unwrap_or("a test that dies")))
+        }
+    }
+}
