@@ -146,10 +146,10 @@ impl Config {
         }
     }
 
-    /// Fixed timers and nothing learned, so that the states of a model are finite.
-    pub fn model() -> Config {
+    /// Fixed timers and nothing learned, so that the states of a model are finite; so many exchanges open at once.
+    pub fn model(requests: u8) -> Config {
         Config {
-            requests: 2,
+            requests,
             learning: false,
             wait_first: secs(12),
             wait: secs(12),
@@ -376,10 +376,10 @@ mod tests {
         assert_eq!(Config::builder().build(), Ok(Config::default()));
         assert_eq!(
             ConfigBuilder {
-                config: Config::model()
+                config: Config::model(2)
             }
             .build(),
-            Ok(Config::model())
+            Ok(Config::model(2))
         );
     }
 

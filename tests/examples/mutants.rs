@@ -164,9 +164,9 @@ fn run(tree: &Path, line: &[&str]) -> Option<String> {
             panic!("it does not compile:\n{errors}")
         }
         Some(_) => {
-            let failed = said
+            let (_, names) = said.rsplit_once("\nfailures:\n").unwrap_or_default();
+            let failed = names
                 .lines()
-                .skip_while(|line| *line != "failures:")
                 .filter_map(|line| line.strip_prefix("    "))
                 .find(|line| !line.contains(' ') && !line.is_empty());
             Some(format!("`{}`", failed.unwrap_or("a test that dies")))

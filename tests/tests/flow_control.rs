@@ -1,7 +1,7 @@
 //! Credit (§6.3): windows neither stall nor overflow, and no stream blocks another.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::Read;
+use posthole_protocol::{Config, Read, ResetCode, StreamId, WriteError};
 use posthole_protocol::wire::Message;
 use posthole_tests::app::{Reading, Script};
 use posthole_tests::craft::{FakeClient, data};
@@ -202,4 +202,55 @@ fn many_small_writes_behind_a_gap() {
         got += bytes.len();
     }
     assert_eq!(got, 2_000);
+}
+
+/// A pair whose client has two streams with much to write that nobody reads, and resets the first after a while.
+fn two_unread_streams(client: Config, server: Config) -> (Pair, impl Fn(&mut Pair)) {
+    let mut pair = Pair::many(20, 1, client, server);
+    pair.serve(Script::sink().reading(Reading::Never));
+    for _ in 0..2 {
+        pair.client().play(Script::bulk(10_000_000));
+    }
+    pair.run_for(10 * SEC);
+    let reset = |pair: &mut Pair| {
+        let key = pair.key(StreamId::from_number(0), Side::Client);
+        let client = pair.client();
+        let stream = client.machine.stream(StreamId::from_number(0));
+        stream.unwrap().reset(ResetCode(7));
+        let talker = client.talkers.get_mut(&StreamId::from_number(0)).unwrap();
+        talker.write_error = Some(WriteError::Finished);
+        pair.ledger.reset(key, 7);
+        pair.settle();
+    };
+    (pair, reset)
+}
+
+/// L4: what a stream had of the peer's pool is the others' when it is reset.
+#[test]
+fn l4_a_reset_gives_its_credit_to_the_others() {
+    let server = Settings {
+        window: Some(65_536),
+        ..Settings::default()
+    };
+    let (mut pair, reset) = two_unread_streams(settings::tuned(), server.config());
+    let before = pair.clients[0].machine.stats().bytes_out;
+    reset(&mut pair);
+    pair.run_for(10 * SEC);
+    let more = pair.clients[0].machine.stats().bytes_out - before;
+    assert!(more > 15_000, "{more} bytes more");
+}
+
+/// L4: what a stream had of the own pool is room for the others' writers when it is reset, at once.
+#[test]
+fn l4_a_reset_gives_its_room_to_other_writers() {
+    let client = Config::builder().send_pool(65_536).build().unwrap();
+    let server = Settings {
+        window: Some(65_536),
+        ..Settings::default()
+    };
+    let (mut pair, reset) = two_unread_streams(client, server.config());
+    let sent = |pair: &Pair| pair.clients[0].talkers[&StreamId::from_number(2)].sent();
+    let before = sent(&pair);
+    reset(&mut pair);
+    assert!(sent(&pair) > before + 10_000, "{before}, {}", sent(&pair));
 }

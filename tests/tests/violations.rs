@@ -243,3 +243,50 @@ fn neighbours_live_on() {
     assert!(!client.is_clean(), "{client:?}");
     assert!(pair.clients[1].is_done());
 }
+
+/// To the last byte and stream: what is allowed is no violation, and one more is.
+#[test]
+fn every_bound_is_exact() {
+    const OWN: u64 = 16_384;
+    let pool = settings::tuned().receive_bound() - 2 * 2048 * OWN;
+    let fine = |client: &[Content], server: &[Content]| {
+        assert_eq!((at_server(client), at_client(server)), (None, None));
+    };
+    let most = OWN + pool;
+    fine(&[data(0, most - 1, b"x")], &[data(1, most - 1, b"x")]);
+    both(
+        Violation::Credit,
+        &[data(0, most, b"x")],
+        &[data(1, most, b"x")],
+    );
+    fine(&[reset(0, most)], &[reset(1, most)]);
+    both(
+        Violation::Credit,
+        &[reset(0, most + 1)],
+        &[reset(1, most + 1)],
+    );
+    let last_stream = 2 * 2047;
+    fine(
+        &[data(last_stream, 0, b"x")],
+        &[data(last_stream + 1, 0, b"x")],
+    );
+    both(
+        Violation::StreamCount,
+        &[data(last_stream + 2, 0, b"x")],
+        &[data(last_stream + 3, 0, b"x")],
+    );
+    fine(
+        &[data(0, 5, b"abc"), last(0, 8, b"")],
+        &[data(1, 5, b"abc"), last(1, 8, b"")],
+    );
+    both(
+        Violation::FinalSize,
+        &[data(0, 5, b"abc"), last(0, 7, b"")],
+        &[data(1, 5, b"abc"), last(1, 7, b"")],
+    );
+    both(
+        Violation::FinalSize,
+        &[last(0, 0, b"ab"), data(0, 1, b"xy")],
+        &[last(1, 0, b"ab"), data(1, 1, b"xy")],
+    );
+}

@@ -387,7 +387,7 @@ fn a_reset_is_told_and_frees_what_was_kept() {
 
 #[test]
 fn a_machine_moved_to_another_zero_behaves_the_same() {
-    for config in [Config::default(), Config::model(), Config::classic()] {
+    for config in [Config::default(), Config::model(2), Config::classic()] {
         let mut p = Pair::new(config, 10 * MS);
         p.rebasing = true;
         let id = p.client.open().unwrap();
@@ -414,7 +414,7 @@ fn a_machine_moved_to_another_zero_behaves_the_same() {
 /// FINDINGS §3: time in the states of a model must not make them endless.
 #[test]
 fn an_idle_pair_returns_to_where_it_was_but_for_its_numbers() {
-    let mut p = Pair::new(Config::model(), 10 * MS);
+    let mut p = Pair::new(Config::model(2), 10 * MS);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..400 {
         p.step(u64::MAX);
