@@ -214,6 +214,8 @@ fn s6_finished_is_told_when_the_end_is_acknowledged() {
     let key = pair.key(id, Side::Client);
     pair.client().machine.stream(id).unwrap().finish();
     pair.ledger.finished(key);
+    let talker = pair.client().talkers.get_mut(&id).unwrap();
+    talker.write_error = Some(WriteError::Finished);
     pair.settle();
     pair.run_for(3 * SEC);
     assert!(!is_told(&pair));
