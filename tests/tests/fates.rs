@@ -1,11 +1,14 @@
 //! What becomes of a lost exchange's messages (§5): they go again, in time, and not more often than needed.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::Failure;
+use bytes::Bytes;
+use posthole_protocol::{Failure, Instant};
 use posthole_tests::app::Script;
+use posthole_tests::craft::{FakeServer, ack};
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
+use posthole_tests::settings;
 use posthole_tests::settings::Settings;
 use posthole_tests::{MS, SEC};
 
@@ -369,4 +372,29 @@ fn deterministic_damage_is_no_storm() {
         "{} bytes in a minute of damage",
         way.bytes
     );
+}
+
+/// S8: an answer that does not acknowledge what its request carried: that goes again, at once.
+#[test]
+fn s8_an_answer_that_does_not_acknowledge_its_request() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    // Any echo that is due goes first.
+    fake.run_for(SEC);
+    let id = fake.client.open().unwrap();
+    let mut stream = fake.client.stream(id).unwrap();
+    stream.write(&mut Bytes::from_static(b"x")).unwrap();
+    fake.run_for(10 * MS);
+    let with_messages = |fake: &FakeServer| {
+        let mut open = fake.open.iter();
+        open.position(|(_, bundle)| bundle.messages.clone().next().is_some())
+    };
+    let which = with_messages(&fake).unwrap();
+    let (exchange, _) = fake.take(which).unwrap();
+    assert_eq!(with_messages(&fake), None);
+    fake.prefix.ack = ack(0);
+    let body = fake.body_of(exchange, &[]);
+    let now = Instant::from_micros(fake.now);
+    fake.client.feed_response(now, exchange, body).unwrap();
+    fake.collect();
+    assert!(with_messages(&fake).is_some(), "{:?}", fake.open);
 }
