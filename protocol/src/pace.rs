@@ -30,6 +30,10 @@ pub(crate) struct Pace {
     /// Acknowledged since then, all of it while bytes were under way.
     since: Option<Instant>,
     acked: u64,
+    /// What left then left alone: when it is acknowledged, a round trip is over.
+    alone: bool,
+    /// Microseconds of the shortest such, 0 while unknown.
+    trip: u64,
 }
 
 impl Pace {
@@ -40,6 +44,8 @@ impl Pace {
             rate: 0,
             since: None,
             acked: 0,
+            alone: false,
+            trip: 0,
         }
     }
 
@@ -64,15 +70,21 @@ impl Pace {
     }
 
     /// Whether with so many bytes under way only what is small may follow. No more is under way than half a second
-    /// carries, or one bundle: what waits in buffers makes whatever comes after it wait, too.
+    /// carries, or two round trips, or one bundle: what waits in buffers makes whatever comes after it wait, too.
     pub(crate) fn is_full(&self, flying: u64) -> bool {
-        let window = if self.rate > 0 { self.rate / 2 } else { WINDOW };
+        // Less than a path holds would be taken for all that it carries, and the window with it would shrink to one bundle.
+        let holds = self.rate.saturating_mul(self.trip) / 500_000;
+        let window = if self.rate > 0 {
+            (self.rate / 2).max(holds)
+        } else {
+            WINDOW
+        };
         flying > 0 && flying + self.target > window
     }
 
     /// A bundle leaves, and nothing else is under way.
     pub(crate) fn on_first(&mut self, now: Instant) {
-        (self.since, self.acked) = (Some(now), 0);
+        (self.since, self.acked, self.alone) = (Some(now), 0, true);
     }
 
     /// So many bytes more were acknowledged.
@@ -82,6 +94,9 @@ impl Pace {
             return;
         };
         let micros = (now.since(since).as_micros() as u64).max(50);
+        if self.alone && (self.trip == 0 || micros < self.trip) {
+            self.trip = micros;
+        }
         let rate = self.acked.saturating_mul(1_000_000) / micros;
         self.rate = match self.rate {
             0 => rate,
@@ -89,7 +104,7 @@ impl Pace {
         };
         let carries = (self.rate / MOMENT).clamp(LEAST, self.most.max(LEAST));
         self.target = carries.min(self.target.saturating_mul(2));
-        self.on_first(now);
+        (self.since, self.acked, self.alone) = (Some(now), 0, false);
     }
 }
 

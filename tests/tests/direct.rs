@@ -384,3 +384,24 @@ fn another_connection_after_a_black_hole() {
     pair.run_for(10 * SEC);
     assert_eq!(exchanges(&pair), before, "it went on by exchanges");
 }
+
+/// S11, A18: a connection whose round trip is long fills its path like any other.
+#[test]
+fn s11_a_connection_with_a_long_round_trip() {
+    for trip in [200, 500, 1_000, 2_000] {
+        let mut pair = Pair::many(60, 1, settings::tuned(), settings::direct());
+        pair.net.direct.allowed = Some(true);
+        pair.net.direct.delay = trip / 2 * MS;
+        pair.net.direct.rate = Some(12_500_000);
+        pair.net.conditions.delay_up = trip / 2 * MS;
+        pair.net.conditions.delay_down = trip / 2 * MS;
+        knows(&mut pair);
+        pair.serve(Script::bulk(30_000_000));
+        pair.client().play(Script::bulk(1));
+        let began = pair.now;
+        pair.run_to_end(600 * SEC);
+        let took = pair.now - began;
+        // 2.4 s on the wire, and some thirty round trips until it is full.
+        assert!(took < 3 * SEC + 30 * trip * MS, "{trip} ms: {took} us");
+    }
+}

@@ -1,8 +1,8 @@
 //! Credit (§6.3): windows neither stall nor overflow, and no stream blocks another.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::{Config, Read, ResetCode, StreamId, WriteError};
 use posthole_protocol::wire::Message;
+use posthole_protocol::{Config, Read, ResetCode, StreamId, WriteError};
 use posthole_tests::app::{Reading, Script};
 use posthole_tests::craft::{FakeClient, data};
 use posthole_tests::oracle::Side;

@@ -137,18 +137,16 @@ impl Server {
         };
         let flying = self.session.outbox.flying_bytes(held.number);
         let all = self.exchanges.held();
-        let shorts = all.iter().filter(|h| h.long.is_none()).count();
         if let Some(room) = held.long_room(flying) {
             // Whole answers carry more at once, where their client asks for them beside a streamed one.
-            let asked = shorts > 0 || self.hold > 1;
-            let small = held.heard() == Some(true) && asked;
+            let small = held.heard() == Some(true) && self.hold > 1;
             return Room {
                 bytes: if small { SMALL_BODY } else { room.bytes },
                 small: small || room.small,
                 ..room
             };
         }
-        let last = shorts == 1;
+        let last = all.iter().filter(|h| h.long.is_none()).count() == 1;
         let streams = self.streamed().is_some_and(|h| !h.is_doubted());
         let alone = if last {
             // With a streamed one, its client may ask for no more than what is small.
