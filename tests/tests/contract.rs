@@ -1,7 +1,8 @@
 //! The contract of the core's interface, C1 to C9 (STYLE): one test per clause.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::{Client, CloseReason, Event, Failure, Instant, SessionId};
+use bytes::Bytes;
+use posthole_protocol::{Client, CloseReason, Event, Failure, Instant, Read, SessionId, StreamId};
 use posthole_tests::app::Script;
 use posthole_tests::craft::{FakeClient, FakeServer, data};
 use posthole_tests::fault::{Fate, Fault};
@@ -350,4 +351,22 @@ fn feeding_an_unknown_exchange_changes_nothing() {
     );
     assert!(fake.client.feed_progress(now, exchange).is_err());
     assert!(fake.client == before);
+}
+
+/// A14: a request that comes late, and that a newer one does not list any more, gives its messages and has its answer.
+#[test]
+fn a14_a_late_request_that_nobody_waits_for_is_answered() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    let late = fake.body(&[data(0, 0, b"late")]);
+    fake.send(&[]);
+    let before = fake.answers.len();
+    fake.put(late);
+    assert_eq!(fake.answers.len(), before + 1);
+    let answer = fake.answers.last().unwrap();
+    assert!(answer.messages.clone().next().is_none());
+    let id = StreamId::from_number(0);
+    let stream = fake.session().unwrap().machine.stream(id);
+    let read = stream.unwrap().read(100);
+    assert_eq!(read, Ok(Read::Chunk(Bytes::from_static(b"late"))));
 }
