@@ -370,3 +370,29 @@ fn a14_a_late_request_that_nobody_waits_for_is_answered() {
     let read = stream.unwrap().read(100);
     assert_eq!(read, Ok(Read::Chunk(Bytes::from_static(b"late"))));
 }
+
+/// A21, §5.6.3: a copy of a request that was answered gets what its answer carried once more, at once.
+#[test]
+fn a21_a_copy_of_an_answered_request_gets_what_its_answer_carried() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    let body = fake.body(&[data(0, 0, b"?")]);
+    fake.put(body.clone());
+    let id = StreamId::from_number(0);
+    let session = fake.session().unwrap();
+    let mut stream = session.machine.stream(id).unwrap();
+    stream.write(&mut Bytes::from_static(b"!")).unwrap();
+    fake.run_for(100 * MS);
+    let messages = |fake: &FakeClient| {
+        let answer = fake.answers.last().unwrap();
+        answer
+            .messages
+            .clone()
+            .map(|(_, m)| m.number)
+            .collect::<Vec<_>>()
+    };
+    let (count, said) = (fake.answers.len(), messages(&fake));
+    assert!(!said.is_empty());
+    fake.put(body);
+    assert_eq!((fake.answers.len(), messages(&fake)), (count + 1, said));
+}
