@@ -27,6 +27,8 @@ pub fn start(usual: Usual, verbose: u8, quiet: bool) {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // It would say so on standard error, where it can't be said either, and panic.
+        .log_internal_errors(false)
         .compact()
         .init();
 }

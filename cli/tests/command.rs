@@ -3,7 +3,12 @@
 
 mod support;
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use support::{Destination, On, dial, free_addr, ping, read_to_reset, run};
@@ -22,6 +27,7 @@ on_each_runtime! {
     what_does_not_finish_in_time_is_cut_off_and_sees_a_reset
     a_second_interrupt_exits_at_once_and_even_then_nothing_looks_whole
     a_demo_under_faults_ends_with_equal_hashes
+    a_log_on_a_full_disk_harms_nobody
 }
 
 #[test]
@@ -380,4 +386,53 @@ fn a_demo_that_takes_too_long_says_how_far_it_got() {
         stderr.last().unwrap().contains("gave up after 0.3 s"),
         "{stderr:#?}"
     );
+}
+
+/// Where what is logged can't be written, a thread died of every line.
+fn a_log_on_a_full_disk_harms_nobody(on: On) {
+    struct Killed(Child);
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+    let start = |line: String| {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_posthole"))
+            .args(line.split_whitespace())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(full)
+            .spawn();
+        Killed(child.unwrap())
+    };
+    let destination = Destination::new();
+    let ([at, local], to) = ([free_addr(), free_addr()], destination.addr);
+    let _server = start(format!(
+        "serve --listen {at} --allow {to} -vv --runtime {}",
+        on.server
+    ));
+    let _client = start(format!(
+        "connect http://{at}/ -L {local}:{to} --proxy none -vv --runtime {}",
+        on.client
+    ));
+    while TcpStream::connect(local).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // The one that looked whether it listens is the destination's first.
+    drop(destination.accept());
+    for _ in 0..3 {
+        let (here, there) = (dial(local), destination.accept());
+        ping_across(&here, &there);
+    }
+}
+
+fn ping_across(mut here: &TcpStream, mut there: &TcpStream) {
+    let mut got = [0; 5];
+    here.write_all(b"hello").unwrap();
+    there.read_exact(&mut got).unwrap();
+    there.write_all(&got).unwrap();
+    here.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"hello");
 }
