@@ -314,6 +314,7 @@ mod tests {
         let body = reply.body.into_bytes();
         client.feed_response(now(), request.exchange, body).unwrap();
         assert_eq!(client.accept(), Some(stream.id()));
+        assert_eq!(session.stats().resent, 0, "it was said to nobody before");
     }
 
     #[test]
