@@ -3,11 +3,13 @@
 use super::{is_root, skip};
 use std::net::Ipv4Addr;
 use std::process::{Command, id};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A network namespace whose only neighbour is this machine, at [`outer`](Namespace::outer).
 pub struct Namespace {
     name: String,
     outer: Ipv4Addr,
+    inner: Ipv4Addr,
 }
 
 impl Namespace {
@@ -17,21 +19,24 @@ impl Namespace {
             skip("only root can make a network namespace");
             return None;
         }
-        let name = format!("ph{}", id());
-        // Four addresses of 10.213.0.0/16 for each process.
-        let [high, low] = [id() >> 6, id() << 2].map(|n| n.to_le_bytes()[0]);
-        let [outer, inner] = [1, 2].map(|n| Ipv4Addr::new(10, 213, high, (low & 0xfc) | n));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ph{}x{count}", id());
+        // Eight addresses of 10.213.0.0/16 for each.
+        let number = id().wrapping_mul(8).wrapping_add(count);
+        let [high, low] = [number >> 5, number << 3].map(|n| n.to_le_bytes()[0]);
+        let [outer, inner] = [1, 2].map(|n| Ipv4Addr::new(10, 213, high, (low & 0xf8) | n));
         if let Err(why) = ip(&format!("netns add {name}")) {
             skip(&format!("no network namespace: {why}"));
             return None;
         }
-        let namespace = Namespace { name, outer };
+        let namespace = Namespace { name, outer, inner };
         let name = &namespace.name;
         for line in [
             &format!("link add {name} type veth peer name out netns {name}"),
-            &format!("addr add {outer}/30 dev {name}"),
+            &format!("addr add {outer}/29 dev {name}"),
             &format!("link set {name} up"),
-            &format!("-n {name} addr add {inner}/30 dev out"),
+            &format!("-n {name} addr add {inner}/29 dev out"),
             &format!("-n {name} link set out up"),
         ] {
             if let Err(why) = ip(line) {
@@ -45,6 +50,14 @@ impl Namespace {
     /// This machine's address, as seen from inside.
     pub fn outer(&self) -> Ipv4Addr {
         self.outer
+    }
+
+    /// Gives the inside another address: what spoke from the old one is not heard of again.
+    pub fn change_address(&self) {
+        let (name, old) = (&self.name, self.inner);
+        let new = Ipv4Addr::from(u32::from(old) + 1);
+        ip(&format!("-n {name} addr del {old}/29 dev out")).unwrap();
+        ip(&format!("-n {name} addr add {new}/29 dev out")).unwrap();
     }
 
     /// A command that will run inside.

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes the tables in verification.md anew: `docs/verification.sh PART…`, without one all of them (about an hour and a half on two
+# processors, most of it the planted bugs). Each part is the output of one command, which stands above it on the page.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+page=docs/verification.md
+
+# The output of a part's command, as it stands on the page.
+part() {
+    case $1 in
+    model) cargo test -q --release -p posthole-tests --test model -- --nocapture --test-threads 1 | sed -n 's/^test [a-z_]* \.\.\. \([a-z]*: [0-9].*\)$/\1/p' | table ;;
+    budgets) cargo test -q -p posthole-tests --test budgets -- --nocapture --test-threads 1 | grep -o '\(bulk\|idle\|lost\).*' | sed 's/^/- /' ;;
+    mutants) cargo run -q -p posthole-tests --example mutants || true ;;
+    soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
+    coverage) coverage ;;
+    *) echo "no such part: $1" >&2 && exit 2 ;;
+    esac
+}
+
+# name: STATES states, UNIQUE unique, depth DEPTH, BOUNDS
+table() {
+    echo "| search | states | unique | depth | bounds |"
+    echo "| --- | --- | --- | --- | --- |"
+    sed 's/^\([a-z]*\): \([0-9]*\) states, \([0-9]*\) unique, depth \([0-9]*\), Bounds { trouble: Trouble { \(.*\) }, direct: \([a-z]*\), requests: \([0-9]*\) }$/| \1 | \2 | \3 | \4 | \5, direct: \6, requests: \7 |/'
+}
+
+# Lines of the core that its own tests and those in virtual time run.
+coverage() {
+    export CARGO_LLVM_COV_SETUP=no LLVM_COV=/usr/bin/llvm-cov-22 LLVM_PROFDATA=/usr/bin/llvm-profdata-22
+    cargo llvm-cov -q --summary-only --ignore-filename-regex '^(?!.*/protocol/src/)|/(tests|[a-z_]*_tests)(/|\.rs)' \
+        -p posthole-protocol -p posthole-tests --lib --tests 2>/dev/null |
+        awk '/^TOTAL/ { print "- lines of `protocol`: " $8 " of them missed " $9 }' || true
+}
+
+for name in "${@:-model budgets soak mutants}"; do
+    for one in $name; do
+        out=$(mktemp)
+        part "$one" >"$out"
+        awk -v begin="<!-- $one -->" -v end="<!-- end -->" -v file="$out" '
+            $0 == begin { print; print ""; while ((getline line < file) > 0) print line; print ""; skip = 1; next }
+            $0 == end { skip = 0 }
+            !skip { print }
+        ' "$page" >"$page.new"
+        mv "$page.new" "$page"
+        rm -f "$out"
+        echo "$one is new" >&2
+    done
+done
