@@ -70,7 +70,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // The wire goes with it.
+        // The system takes its time to end what was inside, the other end of the wire among it.
+        let _ = ip(&format!("link del {}", self.name));
         let _ = ip(&format!("netns del {}", self.name));
     }
 }
