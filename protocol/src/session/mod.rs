@@ -272,6 +272,8 @@ impl Session {
             left = left.saturating_sub(message.cost());
             messages.push(message);
         }
+        let sendable = usize::try_from(self.streams.sendable()).unwrap_or(left);
+        messages.reserve(left.min(sendable).div_ceil(MAX_PAYLOAD));
         let turn = if self.config.classic { 0 } else { left / TURNS };
         while messages.len() < most && left > 0 && self.may_number() {
             let max = left.saturating_sub(DATA_HEADER);
