@@ -290,3 +290,25 @@ fn every_bound_is_exact() {
         &[last(1, 0, b"ab"), data(1, 1, b"xy")],
     );
 }
+
+/// C8: after a violation, what the application still does to the streams is said to nobody: a peer's offset near 2^62 had
+/// made a credit that can't be written.
+#[test]
+fn an_application_that_goes_on_after_a_violation() {
+    let far = (1 << 62) - 2;
+    let mut fake = FakeClient::connected(settings::tuned());
+    let id = StreamId::from_number(0);
+    let act = |fake: &mut FakeClient, act: fn(posthole_protocol::Stream<'_>)| {
+        let server = &mut fake.session().unwrap().machine;
+        server.stream(id).into_iter().for_each(act);
+        fake.send(&[]);
+        fake.run_for(SEC);
+    };
+    fake.send(&[data(0, 0, b"x")]);
+    act(&mut fake, |mut stream| stream.stop(ResetCode(1)));
+    fake.send(&[last(0, far, b"")]);
+    act(&mut fake, |mut stream| stream.reset(ResetCode(2)));
+    act(&mut fake, |mut stream| drop(stream.read(100)));
+    let violation = CloseReason::Violation(Violation::Credit);
+    assert_eq!(fake.closed(), Some(violation));
+}

@@ -155,6 +155,7 @@ impl Streams {
     /// Puts a stream into the queues that its state asks for, or forgets it.
     fn place(&mut self, id: StreamId) {
         let (pool, others, closing) = (self.pool, self.received, self.closing);
+        let closed = self.closed;
         let room = self.room(id);
         let Some(entry) = self.table.get_mut(&id.0) else {
             return;
@@ -177,7 +178,13 @@ impl Streams {
                 self.bulk.push_back(id);
             }
         }
-        let say = entry.say_level(pool, others);
+        // After the end nothing is said of streams any more, whatever is still done to them: after a violation, what its
+        // sender made of them need not even be sayable.
+        let say = if closed {
+            Say::Nothing
+        } else {
+            entry.say_level(pool, others)
+        };
         if say != entry.say {
             self.unlist(id);
         }
