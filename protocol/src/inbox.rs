@@ -37,6 +37,10 @@ impl Inbox {
         self.arrived.next()
     }
 
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.arrived.has_gaps()
+    }
+
     pub(crate) fn ack(&self) -> Ack {
         self.arrived.ack()
     }

@@ -27,6 +27,11 @@ impl Ranges {
                 .any(|r| r.start <= range.start && range.end <= r.end)
     }
 
+    /// Whether there are any.
+    pub(crate) fn has_gaps(&self) -> bool {
+        !self.above.is_empty()
+    }
+
     /// Adds `range`. `false`, and nothing changed, if that would make one range more than are kept (§4.3).
     pub(crate) fn insert(&mut self, range: Range<u64>) -> bool {
         if range.is_empty() || self.contains(&range) {

@@ -8,6 +8,7 @@ use posthole_tests::craft::{FakeServer, ack};
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
+use posthole_tests::rng::Rng;
 use posthole_tests::settings;
 use posthole_tests::settings::Settings;
 use posthole_tests::{MS, SEC};
@@ -397,4 +398,33 @@ fn s8_an_answer_that_does_not_acknowledge_its_request() {
     fake.client.feed_response(now, exchange, body).unwrap();
     fake.collect();
     assert!(with_messages(&fake).is_some(), "{:?}", fake.open);
+}
+
+/// S7, S9: bulk of which every tenth answer is lost in silence. What is lost twice goes again when the client has given the
+/// second up, too, and has said so: the server had waited for the next request, for as long as the last was held.
+#[test]
+fn s7_an_answer_that_was_given_up_is_told() {
+    let mut slow = Vec::new();
+    for seed in 0..200 {
+        let mut pair = Pair::new(seed);
+        pair.net.conditions.streams = false;
+        pair.net.conditions.delay_up = MS;
+        pair.net.conditions.delay_down = MS;
+        pair.net.set_rate(Some(50_000_000), Some(50_000_000));
+        let mut rng = Rng::new(seed);
+        pair.net.answer_rule = Box::new(move |_| match rng.percent(10) {
+            true => Fate::Lose,
+            false => Fate::Pass,
+        });
+        pair.serve(Script::bulk(5_000_000));
+        pair.client().play(Script::bulk(1));
+        let began = pair.now;
+        pair.run_until(100 * SEC, |pair| pair.talker().got() == 5_000_000);
+        let took = pair.now - began;
+        if took > 5 * SEC {
+            slow.push((seed, took));
+        }
+    }
+    // What is lost at the very end, with nothing behind it and nothing known to wait, takes as long as the last request is held.
+    assert!(slow.len() <= 3, "{slow:?}");
 }

@@ -92,6 +92,8 @@ pub struct Client {
     /// To be echoed in every request, and whether that has been done since it came (A8).
     nonce: Option<Nonce>,
     echo_due: bool,
+    /// An exchange was lost since the last request: what the server said in it goes again only when it knows.
+    untold: bool,
     /// Bytes that wait at the server, by its latest word.
     hint: u64,
     /// Empty answers in a row that came before their time with nothing else open, and when the last one came (A11).
@@ -128,6 +130,7 @@ impl Client {
             server: None,
             nonce: None,
             echo_due: false,
+            untold: false,
             hint: 0,
             early: 0,
             early_at: now,
@@ -316,7 +319,7 @@ impl Client {
         }
         self.last_sent = sent_at;
         self.responded = false;
-        self.echo_due = false;
+        (self.echo_due, self.untold) = (false, false);
         self.streaming.on_told();
         if let Some(long) = self.direct.long.as_mut().filter(|_| plan.way == Way::Long) {
             (long.busy, long.sent, long.wait) = (true, Some(sent_at), plan.wait);

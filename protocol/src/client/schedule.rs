@@ -94,7 +94,7 @@ impl Client {
         } else {
             small_room
         };
-        let speak = if self.echo_due || self.streaming.is_news() {
+        let speak = if self.echo_due || self.streaming.is_news() || self.tells() {
             Some(now)
         } else {
             self.speak_at(room)
@@ -111,6 +111,13 @@ impl Client {
             }),
             later => Err(later),
         }
+    }
+
+    /// Whether the server is to be told what was given up: something of its is missing or waits, and it can't know what to say
+    /// again before it knows of that.
+    fn tells(&self) -> bool {
+        let waits = self.hint > 0 || self.session.inbox.has_gaps();
+        self.untold && waits && !self.session.config.classic
     }
 
     /// What of a full body the next exchange is to move: any message fits.
@@ -249,7 +256,13 @@ impl Client {
 
     /// Until when an exchange counts as one through which the server can speak.
     fn poll_ends(&self, exchange: &super::Exchange) -> Instant {
-        exchange.sent_at.after(exchange.wait + self.timer(0, 0))
+        let held = exchange.sent_at.after(exchange.wait + self.timer(0, 0));
+        if self.hint == 0 || self.session.config.classic {
+            return held;
+        }
+        // Who has something to say holds nothing: what is silent for so long was answered, and the answer is lost.
+        let answer = self.timer(exchange.answer_max as u64, 0) * 2;
+        held.min(exchange.touched.after(answer))
     }
 
     /// How many exchanges may be open now.
@@ -443,6 +456,7 @@ impl Client {
         self.fails
             .on_lost(&self.session.config, now, exchange, next);
         self.settle(exchange);
+        self.untold = true;
         // The nonce may have been in it alone.
         self.echo_due |= self.nonce.is_some() && self.exchanges.is_empty();
     }

@@ -275,6 +275,7 @@ impl Client {
         if let Some(why) = fault.filter(|_| !self.session.is_over()) {
             self.lessons.note(Lesson::StreamLost { why });
             self.stats.lost += 1;
+            self.untold = true;
         }
         self.streaming.on_over(self.session.now, fault.is_some());
         self.settle(number);
