@@ -396,3 +396,37 @@ fn a21_a_copy_of_an_answered_request_gets_what_its_answer_carried() {
     fake.put(body);
     assert_eq!((fake.answers.len(), messages(&fake)), (count + 1, said));
 }
+
+/// A21: of three copies of a held request the first is answered, empty, at once.
+#[test]
+fn a21_a_third_copy_of_a_held_request_frees_the_first() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    let body = fake.body(&[]);
+    fake.put(body.clone());
+    fake.run_for(100 * MS);
+    let before = fake.answers.len();
+    for expected in [0, 1, 2] {
+        fake.put(body.clone());
+        assert_eq!(fake.answers.len(), before + expected);
+    }
+}
+
+/// §5.9: a client has one streamed answer at most: a second ends the first.
+#[test]
+fn a_second_streamed_answer_ends_the_first() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    fake.prefix.streamed = Some(0);
+    let first = fake.exchange;
+    fake.send(&[]);
+    let is_over = |fake: &FakeClient| {
+        let mut answers = fake.answers.iter();
+        answers.any(|answer| answer.exchange == first && answer.prefix.more.is_none())
+    };
+    assert!(!is_over(&fake));
+    fake.prefix.open = vec![first];
+    fake.send(&[]);
+    fake.run_for(MS);
+    assert!(is_over(&fake));
+}

@@ -1,11 +1,12 @@
 //! Direct connections beside exchanges: a session moves between them in mid-stream (S11, A8, A22, D10).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::{Carrier, Config, Duration, Instant};
+use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
 use posthole_tests::app::Script;
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
+use posthole_tests::tally::numbers_up;
 use posthole_tests::{MS, SEC, settings};
 
 /// A client that knows where to dial, and a path on which that works.
@@ -404,4 +405,62 @@ fn s11_a_connection_with_a_long_round_trip() {
         // 2.4 s on the wire, and some thirty round trips until it is full.
         assert!(took < 3 * SEC + 30 * trip * MS, "{trip} ms: {took} us");
     }
+}
+
+/// A connection that can't be made is tried again later and later.
+#[test]
+fn who_can_not_be_reached_is_dialled_ever_more_seldom() {
+    let mut now = Instant::from_micros(1_000_000);
+    let id = SessionId::from_bytes([9; 16]);
+    let mut client = Client::new(settings::tuned(), id, now);
+    client.knows_direct(now, Duration::from_millis(300));
+    let mut dials = Vec::new();
+    for step in 0..12_000 {
+        client.feed_timeout(now);
+        while client.poll_dial().is_some() {
+            dials.push(step);
+            client.feed_undialled(now);
+        }
+        while client.poll_request(now).is_some() {}
+        while client.poll_cancel().is_some() {}
+        now = now.checked_add(Duration::from_millis(10)).unwrap();
+    }
+    let pauses: Vec<_> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((4..=12).contains(&dials.len()), "{dials:?}");
+    assert!(
+        pauses.windows(2).all(|pair| pair[1] >= pair[0]),
+        "{pauses:?}"
+    );
+}
+
+/// A8: a connection that can be made and says nothing bears no more than its first bundle, and what races it none: the
+/// other carrier brings everything, soon.
+#[test]
+fn a8_a_connection_that_says_nothing_bears_nothing() {
+    let mut pair = pair(70);
+    pair.net.record = Some(Default::default());
+    pair.serve(Script::sink());
+    pair.client().play(Script::bulk(200_000));
+    // It is there when it begins to swallow.
+    pair.run_for(60 * MS);
+    assert_eq!(pair.net.direct_connections(), 1);
+    pair.net.swallow_direct(pair.now);
+    let began = pair.now;
+    pair.run_to_end(20 * SEC);
+    assert!(pair.now - began < 4 * SEC, "{}", pair.now - began);
+    let id = pair.clients[0].machine.id();
+    let record = pair.net.record.as_ref().unwrap();
+    let carried: Vec<u64> = record
+        .requests
+        .iter()
+        .map(|(_, body)| body.len() as u64)
+        .collect();
+    let opening = numbers_up(&id, &record.requests[0].1);
+    assert!(
+        opening.is_empty(),
+        "the race's second bears data: {carried:?}"
+    );
+    // What the connection swallowed went again; more than one bundle of it did not go there at all.
+    let all: u64 = carried.iter().sum();
+    assert!(all < 215_000, "{all}");
 }
