@@ -1,6 +1,7 @@
 //! Direct connections beside exchanges: a session moves between them in mid-stream (S11, A8, A22, D10).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use bytes::Bytes;
 use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
 use posthole_tests::app::Script;
 use posthole_tests::fault::{Fate, Fault};
@@ -463,4 +464,34 @@ fn a8_a_connection_that_says_nothing_bears_nothing() {
     // What the connection swallowed went again; more than one bundle of it did not go there at all.
     let all: u64 = carried.iter().sum();
     assert!(all < 215_000, "{all}");
+}
+
+/// A8: until a connection has answered, only its first bundle is on it, and what races it bears nothing.
+#[test]
+fn a8_one_bundle_until_there_is_an_answer() {
+    let now = Instant::from_micros(1_000_000);
+    let id = SessionId::from_bytes([9; 16]);
+    let mut client = Client::new(settings::tuned(), id, now);
+    client.knows_direct(now, Duration::from_millis(300));
+    let write = |client: &mut Client, text: &'static [u8]| {
+        let stream = client.open().unwrap();
+        let mut stream = client.stream(stream).unwrap();
+        stream.write(&mut Bytes::from_static(text)).unwrap();
+    };
+    write(&mut client, &[7; 30_000]);
+    client.feed_timeout(now);
+    assert!(client.poll_dial().is_some());
+    let connection = client.feed_dialled(now).unwrap();
+    let first = client.poll_request(now).unwrap();
+    assert!(first.long && first.body.len() > 1_000 && first.body.len() < 5_000);
+    client.feed_written(now, connection).unwrap();
+    write(&mut client, b"a keystroke");
+    client.feed_timeout(now);
+    assert_eq!(client.poll_request(now), None);
+    let later = now.checked_add(Duration::from_millis(301)).unwrap();
+    client.feed_timeout(later);
+    let second = client.poll_request(later).unwrap();
+    assert!(!second.long);
+    let carried = numbers_up(&id, &second.body.into_bytes());
+    assert!(carried.is_empty(), "{carried:?}");
 }
