@@ -8,7 +8,7 @@ page=docs/verification.md
 # The output of a part's command, as it stands on the page.
 part() {
     case $1 in
-    model) cargo test -q --release -p posthole-tests --test model -- --nocapture --test-threads 1 | sed -n 's/^test [a-z_]* \.\.\. \([a-z]*: [0-9].*\)$/\1/p' | table ;;
+    model) cargo test -q --release -p posthole-tests --test model -- --nocapture --test-threads 1 | sed -n 's/^\.\{0,1\}\([a-z]*: [0-9]* states.*\)$/\1/p' | table ;;
     budgets) cargo test -q -p posthole-tests --test budgets -- --nocapture --test-threads 1 | grep -o '\(bulk\|idle\|lost\).*' | sed 's/^/- /' ;;
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
