@@ -156,3 +156,49 @@ impl fmt::Display for Lesson {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_lesson_says_what_was_found_and_what_follows() {
+        let second = Duration::from_millis(1_500);
+        let all = [
+            (Lesson::RequestTooLarge { size: 9, limit: 4 }, "at most 4"),
+            (Lesson::AnswerTooLarge { size: 9, limit: 4 }, "at most 4"),
+            (
+                Lesson::HoldEnds {
+                    at: second,
+                    wait: second,
+                },
+                "after 1.5 s",
+            ),
+            (Lesson::HoldWorks { wait: second }, "for 1.5 s"),
+            (Lesson::OneAtATime, "one request"),
+            (Lesson::SeveralAtATime, "several requests"),
+            (Lesson::Form, "form uploads"),
+            (Lesson::NoForm, "as they are again"),
+            (Lesson::Direct, "everything goes by it"),
+            (Lesson::DirectLost, "by HTTP"),
+            (Lesson::Streamed, "piece by piece"),
+        ];
+        for (lesson, part) in all {
+            assert!(lesson.to_string().contains(part), "{lesson}");
+        }
+        let whys = [
+            (Buffered::Silent, "keeps answers back"),
+            (Buffered::Whole, "before it passes them on"),
+            (Buffered::Cut, "cut it"),
+            (Buffered::InTheWay, "did not get through"),
+        ];
+        for (why, part) in whys {
+            let lesson = Lesson::StreamLost { why }.to_string();
+            assert!(
+                lesson.contains(part) && lesson.contains("whole ones"),
+                "{lesson}"
+            );
+        }
+    }
+}
