@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::{Carrier, Client, Config, Event, Lesson};
-use posthole_tests::app::Script;
+use posthole_tests::app::{Script, Talker};
 use posthole_tests::fault::Fate;
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
@@ -46,7 +46,7 @@ fn s5_what_a_server_says_waits_for_no_request() {
         assert_eq!(streamed, carrier == Carrier::Streamed);
         let mut most = 0;
         for _ in 0..500 {
-            pair.run_for(10 * MS);
+            pair.run_for(MS);
             most = most.max(pair.server_talker().sent() - pair.talker().got());
         }
         behind.push(most);
@@ -77,6 +77,33 @@ fn s20_bulk_in_a_streamed_answer() {
     }
     assert!(took[1] * 9 <= took[0] * 10, "{took:?}");
     assert!(took[2] * 19 <= took[0] * 20, "{took:?}");
+}
+
+/// Bulk in bursts, with a moment between in which nothing waits: the client asks for no further whole answers then, and
+/// when those it has asked for are used up, that must not keep the next burst out of the streamed one.
+#[test]
+fn s20_bursts_do_not_wait_for_an_acknowledgement() {
+    let mut pair = pair_by(8, Carrier::Auto);
+    pair.net.conditions.delay_up = MS;
+    pair.net.conditions.delay_down = MS;
+    pair.serve(Script::bulk(1));
+    pair.client().play(Script::sink());
+    pair.run_for(3 * SEC);
+    assert!(machine(&pair).learned().streamed);
+    let bursts = Script::paced(30_000_000, 100_000, 8 * MS);
+    pair.server().unwrap().on_accept = Some(bursts);
+    pair.client().play(Script::sink());
+    pair.run_for(SEC / 2);
+    let mut most = 0;
+    for _ in 0..100 {
+        pair.run_for(MS);
+        let sent = pair.server().unwrap().talkers.values().map(Talker::sent);
+        let sent: u64 = sent.sum();
+        let got = pair.client().talkers.values().map(Talker::got);
+        most = most.max(sent - got.sum::<u64>());
+    }
+    assert!(most <= 400_000, "{most} bytes behind");
+    pair.run_to_end(30 * SEC);
 }
 
 /// A ping-pong costs an exchange each way as before: the reply rides on the answer to what it replies to.

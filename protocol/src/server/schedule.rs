@@ -138,8 +138,10 @@ impl Server {
         let flying = self.session.outbox.flying_bytes(held.number);
         let all = self.exchanges.held();
         if let Some(room) = held.long_room(flying) {
-            // Whole answers carry more at once, where their client asks for them beside a streamed one.
-            let small = held.heard() == Some(true) && self.hold > 1;
+            // Whole answers carry more at once, where their client asks for them beside a streamed one: there are some,
+            // or it has been told that they are wanted.
+            let asked = self.told > 0 || all.iter().any(|h| h.long.is_none());
+            let small = held.heard() == Some(true) && self.hold > 1 && asked;
             return Room {
                 bytes: if small { SMALL_BODY } else { room.bytes },
                 small: small || room.small,
