@@ -68,6 +68,8 @@ impl Server {
         let speakers = speakers.into_iter().flatten().filter(|h| h.can_speak());
         let speak = speakers.filter_map(|h| Some((self.speak_at(self.room(h))?, h)));
         let speak = speak.min_by_key(|(at, _)| *at);
+        let tells = streamed.filter(|h| h.can_speak() && self.is_to_tell(h, short));
+        let tells = tells.map(|h| (now, h));
         // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming, and
         // while bulk is held its sender may have no exchange for more.
         let released = oldest.filter(|_| surplus).map(|oldest| {
@@ -85,7 +87,7 @@ impl Server {
             .filter(|h| h.can_speak())
             .map(|h| (h.ends_at(), h))
             .min_by_key(|(at, _)| *at);
-        let first = [speak, released, opening, ended]
+        let first = [speak, tells, released, opening, ended]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at);
@@ -102,6 +104,17 @@ impl Server {
     fn streamed(&self) -> Option<&Held> {
         let mut held = self.exchanges.held().iter();
         held.find(|h| h.heard() == Some(true))
+    }
+
+    /// Whether a streamed answer is to say that more waits: it may hold no more until what it holds is acknowledged, no
+    /// other answer can carry it, and the client, who was told that nothing waits, sees no haste.
+    fn is_to_tell(&self, streamed: &Held, short: Option<&Held>) -> bool {
+        self.told == 0
+            && self.session.backlog() > 0
+            && [Some(streamed), short]
+                .into_iter()
+                .flatten()
+                .all(|held| self.room(held).small)
     }
 
     fn speak_at(&self, room: Room) -> Option<Instant> {
