@@ -23,6 +23,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use flight::{Flight, lighten};
+use smallvec::SmallVec;
 
 /// Copies of one message in exchanges that may still arrive: never more (DESIGN, "Silence").
 const MAX_COPIES: u8 = 2;
@@ -247,7 +248,7 @@ impl Outbox {
             let (base, items) = (self.base, &self.items);
             let open =
                 |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
-            let mut done = Vec::new();
+            let mut done = SmallVec::<[_; 4]>::new();
             self.flights.retain_mut(|f| {
                 if f.bundles > 0 && f.on_progress(base) {
                     f.sent_at = now;

@@ -5,6 +5,7 @@
 
 use allocation_counter::measure;
 use bytes::Bytes;
+use posthole_protocol::wire::Chain;
 use posthole_protocol::{
     Carrier, Client, Config, ExchangeId, Instance, Instant, Nonce, Read, RequestId, Route, Router,
     RouterConfig, Server, SessionId, StreamId,
@@ -16,6 +17,15 @@ use posthole_tests::pair::Pair;
 use posthole_tests::rng::Rng;
 use posthole_tests::{MS, SEC, settings};
 use std::hint::black_box;
+
+static BLOCK: &[u8] = &[7; 256 * 1024];
+
+/// A body as a runtime hands it over: its memory has an owner already.
+fn shared(body: Chain) -> Bytes {
+    let body = body.into_bytes();
+    drop(body.clone());
+    body
+}
 
 /// Two machines that speak, exchange by exchange, with nothing between.
 struct Talk {
@@ -93,7 +103,7 @@ impl Talk {
             counts.requests += 1;
             let (name, body) = (
                 RequestId::new(request.exchange.number()),
-                request.body.into_bytes(),
+                shared(request.body),
             );
             open.push((request.exchange, name));
             counts.receiving +=
@@ -109,7 +119,7 @@ impl Talk {
                 .position(|(_, name)| *name == response.request)
                 .unwrap();
             let (exchange, _) = open.remove(at);
-            let body = response.body.into_bytes();
+            let body = shared(response.body);
             let fed = measure(|| client.feed_response(*now, exchange, body).unwrap());
             counts.receiving += fed.count_total;
         }
@@ -118,6 +128,27 @@ impl Talk {
         }
         while client.poll_event().is_some() {}
         while server.poll_event().is_some() {}
+    }
+
+    /// What the client writes, as far as there is room.
+    fn write(&mut self, id: StreamId, data: &'static [u8]) {
+        let mut data = Bytes::from_static(data);
+        self.client.stream(id).unwrap().write(&mut data).unwrap();
+    }
+
+    /// What the server writes, all of which the client reads.
+    fn reply(&mut self, id: StreamId) {
+        let mut data = Bytes::from_static(&BLOCK[..64]);
+        self.server.stream(id).unwrap().write(&mut data).unwrap();
+        self.run(MS);
+        while let Ok(Read::Chunk(bytes)) = self.client.stream(id).unwrap().read(usize::MAX) {
+            black_box(bytes);
+        }
+    }
+
+    /// Messages sent by both.
+    fn messages(&self) -> u64 {
+        self.client.stats().messages + self.server.stats().messages
     }
 
     /// What the server reads of a stream.
@@ -136,46 +167,56 @@ impl Talk {
     }
 }
 
-/// In steady state no allocation is as large as what is carried: a bundle's block where it is made, and small lists at both
-/// ends. The numbers are per bundle, both sides together.
+/// What an application does with a session in one millisecond.
+type Turn = fn(&mut Talk, StreamId);
+
+/// In steady state a bundle costs at most one block of memory where it is made, and none where it is taken in.
 #[test]
 fn allocations_in_steady_state() {
-    let mut talk = Talk::new();
-    let id = talk.client.open().unwrap();
-    let block = Bytes::from(vec![7; 256 * 1024]);
-    let (mut written, mut read) = (0, 0);
-    let mut turn = |talk: &mut Talk| {
-        let mut data = block.clone();
-        written += talk.client.stream(id).unwrap().write(&mut data).unwrap();
+    let bulk: Turn = |talk, id| {
+        talk.write(id, BLOCK);
         talk.run(MS);
-        read += talk.read(id);
+        talk.read(id);
     };
-    for _ in 0..200 {
-        turn(&mut talk);
+    let ping: Turn = |talk, id| {
+        talk.write(id, &BLOCK[..64]);
+        talk.run(MS);
+        if talk.read(id) > 0 {
+            talk.reply(id);
+        }
+        talk.run(MS);
+    };
+    for (name, turn, blocks) in [("bulk", bulk, 1.0), ("ping-pong", ping, 0.5)] {
+        let mut talk = Talk::new();
+        let id = talk.client.open().unwrap();
+        for _ in 0..200 {
+            turn(&mut talk, id);
+        }
+        talk.counts = Counts::default();
+        let before = talk.messages();
+        for _ in 0..1_000 {
+            turn(&mut talk, id);
+        }
+        let Counts {
+            requests,
+            answers,
+            sending,
+            receiving,
+        } = talk.counts;
+        let messages = talk.messages() - before;
+        let per = |n: u64, all: u64| n as f64 / all as f64;
+        let sent = per(sending, requests + answers);
+        println!(
+            "{name}: {requests} requests, {answers} answers, {messages} messages; allocations per bundle: {sent:.2} to make, \
+             {:.2} to take in; per message {:.2}",
+            per(receiving, requests + answers),
+            per(sending + receiving, messages)
+        );
+        assert!(messages >= 1_000, "{name}");
+        assert!(sent <= blocks, "{name}: {sent}");
+        assert_eq!(receiving, 0, "{name}");
     }
-    talk.counts = Counts::default();
-    for _ in 0..1_000 {
-        turn(&mut talk);
-    }
-    let Counts {
-        requests,
-        answers,
-        sending,
-        receiving,
-    } = talk.counts;
-    let bundles = (requests + answers) as f64;
-    let (sending, receiving) = (sending as f64 / bundles, receiving as f64 / bundles);
-    println!(
-        "bulk: {requests} requests, {answers} answers; allocations per bundle: {sending:.2} to make, {receiving:.2} to take in"
-    );
-    assert!(read > written / 2, "{read} of {written}");
-    assert!(sending <= SENDING, "{sending}");
-    assert!(receiving <= RECEIVING, "{receiving}");
 }
-
-/// Allocations per bundle that were measured, and a little more.
-const SENDING: f64 = 6.5;
-const RECEIVING: f64 = 5.0;
 
 /// What an idle session keeps at either side, and a stream that is open and idle.
 #[test]
@@ -201,8 +242,8 @@ fn memory_of_what_is_idle() {
         "idle: {session} bytes a session, {} a stream, both sides together",
         streams / 15
     );
-    assert!(session <= 2_000, "{session}");
-    assert!(streams / 15 <= 1_500, "{}", streams / 15);
+    assert!(session <= 3_200, "{session}");
+    assert!(streams / 15 <= 1_700, "{}", streams / 15);
 }
 
 /// Bytes on the wire for each byte delivered, both ways together, where so many of a hundred exchanges are lost.

@@ -425,7 +425,7 @@ fn a_second_streamed_answer_ends_the_first() {
         answers.any(|answer| answer.exchange == first && answer.prefix.more.is_none())
     };
     assert!(!is_over(&fake));
-    fake.prefix.open = vec![first];
+    fake.prefix.open = vec![first].into();
     fake.send(&[]);
     fake.run_for(MS);
     assert!(is_over(&fake));

@@ -166,7 +166,7 @@ fn false_open_lists() {
     fake.exchange = 1 << 40;
     fake.prefix.open = (1..=64).map(|n| (1 << 40) - n).collect();
     fake.send(&[data(0, 0, b"hello")]);
-    fake.prefix.open = vec![0];
+    fake.prefix.open = vec![0].into();
     fake.send(&[data(0, 5, b"hello")]);
     assert_eq!(fake.closed(), None);
     assert!(fake.session().unwrap().machine.accept().is_some());
@@ -251,7 +251,7 @@ fn server_that_saw_the_future() {
     let mut fake = FakeServer::connected(config());
     fake.run_for(SEC);
     fake.prefix.newest = 1 << 40;
-    fake.prefix.held = vec![(1 << 40) - 1, 3];
+    fake.prefix.held = vec![(1 << 40) - 1, 3].into();
     fake.answer(&[]);
     fake.run_for(60 * SEC);
     assert!(

@@ -83,7 +83,7 @@ fn s5_bulk_is_not_held_for_a_reply() {
         let mut fake = FakeClient::connected(Config::default());
         fake.prefix.echo = None;
         fake.send(&[]);
-        fake.prefix.open = vec![fake.exchange - 1];
+        fake.prefix.open = vec![fake.exchange - 1].into();
         let before = fake.answers.len();
         fake.send(&[data(0, 0, bytes), data(0, bytes.len() as u64, bytes)]);
         assert_eq!(fake.answers.len() == before, waits, "{} bytes", bytes.len());

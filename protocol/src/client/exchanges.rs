@@ -1,6 +1,7 @@
 //! The exchanges that a client has open.
 
 use crate::time::Instant;
+use crate::wire::Numbers;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -138,10 +139,10 @@ impl Exchanges {
     }
 
     /// The numbers of those open but `own`, newest first, as a request lists them.
-    pub(crate) fn list(&self, own: Option<u64>) -> Vec<u64> {
+    pub(crate) fn list(&self, own: Option<u64>) -> Numbers {
         let short = self.open.iter().map(|e| e.number);
         let long = self.long.into_iter().chain(self.streamed);
-        let mut all: Vec<_> = short.chain(long).filter(|n| Some(*n) != own).collect();
+        let mut all: Numbers = short.chain(long).filter(|n| Some(*n) != own).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));
         all
     }

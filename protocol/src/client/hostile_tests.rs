@@ -4,6 +4,7 @@
 use super::*;
 use crate::id::{Instance, Nonce, RequestId};
 use crate::server::{Route, Router, Server};
+use crate::wire::encode;
 use crate::wire::{Ack, AnswerPrefix, Content, Control, Message, Refusal, refusal};
 use crate::{ResetCode, RouterConfig};
 use alloc::vec::Vec;
@@ -224,7 +225,7 @@ fn hostile_client(seed: u64) {
                     .chance(30)
                     .then(|| rng.below(9))
                     .filter(|later| exchange + later < TOP),
-                open: rng.list(exchange),
+                open: rng.list(exchange).into(),
                 hold: rng.number(1),
                 wait: rng.number(10_000),
                 answer_max: rng.number(65_536),
@@ -326,7 +327,7 @@ fn hostile_server(seed: u64) {
                 unread: rng.number(0),
                 held_for: rng.number(10_000),
                 newest,
-                held: rng.list(newest),
+                held: rng.list(newest).into(),
                 backlog: rng.number(0),
             };
             let messages = rng.messages(&mut next);

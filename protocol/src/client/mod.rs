@@ -25,7 +25,7 @@ use crate::session::Session;
 use crate::stats::Stats;
 use crate::stream::{Side, Stream};
 use crate::time::{Instant, wire_micros};
-use crate::wire::{Chain, Message, Params, RequestPrefix, encode};
+use crate::wire::{Chain, Message, Params, RequestPrefix};
 use bytes::Bytes;
 use core::time::Duration;
 use direct::Direct;
@@ -310,13 +310,14 @@ impl Client {
         let messages = self.session.fill(number, sent_at, room);
         prefix.backlog = self.session.backlog();
         let bundle = self.session.next_bundle();
-        let body = encode(&self.session.id, number, bundle, &prefix, &messages);
+        let body = self.session.encode(number, bundle, &prefix, &messages);
 
         self.count(&body, &messages);
         if !messages.is_empty() {
             self.last_byte = sent_at;
             self.held_less = false;
         }
+        self.session.give_back(messages);
         self.last_sent = sent_at;
         self.responded = false;
         (self.echo_due, self.untold) = (false, false);

@@ -1,8 +1,8 @@
 //! What each exchange carries, as far as it is not acknowledged.
 
 use crate::time::Instant;
-use alloc::vec::Vec;
 use core::ops::Range;
+use smallvec::SmallVec;
 
 /// What so many that left later have overtaken did not merely take another connection (as RFC 9002 counts packets; of
 /// exchanges that share a wire fairly none of the same size overtakes another by so much).
@@ -12,7 +12,8 @@ const OVERTAKEN: u8 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flight {
     pub(super) exchange: u64,
-    pub(super) numbers: Vec<Range<u64>>,
+    /// Rising; mostly one range.
+    pub(super) numbers: SmallVec<[Range<u64>; 1]>,
     pub(super) sent_at: Instant,
     pub(super) bytes: u64,
     /// Re-sendings before, of the most re-sent message in it: doubles its timer.
@@ -54,7 +55,7 @@ impl Flight {
     pub(super) fn new(exchange: u64, now: Instant, bundles: u32) -> Flight {
         Flight {
             exchange,
-            numbers: Vec::new(),
+            numbers: SmallVec::new(),
             sent_at: now,
             bytes: 0,
             again: 0,

@@ -5,7 +5,7 @@ use super::{Response, Server};
 use crate::id::RequestId;
 use crate::session::Room;
 use crate::time::{Instant, wire_micros};
-use crate::wire::{AnswerPrefix, Chain, Params, encode};
+use crate::wire::{AnswerPrefix, Chain, Params};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -52,7 +52,7 @@ impl Server {
         prefix.backlog = self.session.backlog();
         self.told = prefix.backlog;
         let bundle = self.session.next_bundle();
-        let mut body = encode(&self.session.id, held.number, bundle, &prefix, &messages);
+        let mut body = self.session.encode(held.number, bundle, &prefix, &messages);
         if self.pad && held.long.is_none() {
             fill_up(&mut body, held.answer_max);
         }
@@ -63,17 +63,23 @@ impl Server {
             .filter(|m| m.number < self.stats.next)
             .count() as u64;
         self.stats.next = self.session.outbox.next_number();
+        self.session.give_back(messages);
         if !last {
             self.exchanges.on_said(held.number, sent_at, within, alone);
         }
-        for request in held.requests {
+        let mut copies = held.requests.into_iter().peekable();
+        while let Some(request) = copies.next() {
             if last && held.long.is_none() {
                 self.exchanges.on_answered(request, held.number);
             }
             self.outgoing.push_back(Response {
                 request,
                 exchange: held.number,
-                body: body.clone(),
+                body: if copies.peek().is_some() {
+                    body.clone()
+                } else {
+                    core::mem::take(&mut body)
+                },
                 last,
             });
         }
@@ -121,7 +127,7 @@ impl Server {
             held: self.exchanges.list(Some(exchange)),
             ..AnswerPrefix::default()
         };
-        let body = encode(&self.session.id, exchange, bundle, &prefix, &[]);
+        let body = self.session.encode(exchange, bundle, &prefix, &[]);
         self.outgoing.push_back(Response {
             request,
             exchange,

@@ -8,6 +8,7 @@ use crate::time::Instant;
 use crate::wire::{Bundle, Decoded, MAX_PAYLOAD, Refusal, RequestPrefix, decode};
 use bytes::Bytes;
 use core::time::Duration;
+use smallvec::smallvec;
 
 impl Server {
     /// A request came: its whole body. On `Ok` exactly one response will name `request`, or a hang-up.
@@ -154,7 +155,7 @@ impl Server {
         }
         self.exchanges.hold(Held {
             number,
-            requests: [request].to_vec(),
+            requests: smallvec![request],
             arrived_at: self.session.now,
             wait: long::wait(prefix),
             answer_max: usize::try_from(prefix.answer_max)

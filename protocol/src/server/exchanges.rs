@@ -3,9 +3,11 @@
 use crate::id::RequestId;
 use crate::pace::Pace;
 use crate::time::Instant;
+use crate::wire::Numbers;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
+use smallvec::SmallVec;
 
 /// How far behind the newest an exchange may be. There is no bound ahead of it: numbers burn while nothing comes
 /// through (A6).
@@ -34,7 +36,7 @@ pub(crate) enum AtOnce {
 pub(crate) struct Held {
     pub(crate) number: u64,
     /// The HTTP requests that carry it: one, or two copies.
-    pub(crate) requests: Vec<RequestId>,
+    pub(crate) requests: SmallVec<[RequestId; COPIES]>,
     pub(crate) arrived_at: Instant,
     pub(crate) wait: Duration,
     pub(crate) answer_max: usize,
@@ -96,7 +98,7 @@ pub(crate) struct Exchanges {
     newest: Option<u64>,
     seen: u64,
     /// What the newest request says is open.
-    listed: Vec<u64>,
+    listed: Numbers,
     answered: VecDeque<(RequestId, u64)>,
 }
 
@@ -161,7 +163,7 @@ impl Exchanges {
     }
 
     /// The numbers of those held but `own`, newest first, as an answer lists them.
-    pub(crate) fn list(&self, own: Option<u64>) -> Vec<u64> {
+    pub(crate) fn list(&self, own: Option<u64>) -> Numbers {
         self.held
             .iter()
             .filter(|h| Some(h.number) != own)
@@ -220,7 +222,7 @@ impl Exchanges {
 
     /// What the newest request says: those not in its list are not waited for.
     pub(crate) fn on_newest(&mut self, number: u64, listed: &[u64]) {
-        self.listed = listed.to_vec();
+        self.listed = Numbers::from_slice(listed);
         for held in self
             .held
             .iter_mut()
@@ -348,7 +350,7 @@ mod tests {
         let mut e = Exchanges::default();
         for number in [0, 1, 2] {
             e.on_arrival(number);
-            let requests = [RequestId::new(number)].to_vec();
+            let requests = [RequestId::new(number)].into_iter().collect();
             let (arrived_at, wait) = (Instant::ZERO, Duration::ZERO);
             e.hold(Held {
                 number,

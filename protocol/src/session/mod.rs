@@ -13,9 +13,11 @@ use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::stream::{Side, Stream, Streams};
 use crate::time::Instant;
-use crate::wire::{Ack, Content, Control, MAX_PAYLOAD, Message, Messages, Params};
+use crate::wire::bundle::encode_in;
+use crate::wire::{Ack, Chain, Content, Control, MAX_PAYLOAD, Message, Messages, Params, Prefix};
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::BytesMut;
 use core::time::Duration;
 
 /// Room kept for control messages before anything is sent again.
@@ -35,6 +37,9 @@ const TURNS: usize = 3;
 /// carries: owed for so long at most, or for so many bytes.
 const LONG_ACK: Duration = Duration::from_millis(20);
 const LONG_ACK_BYTES: u64 = 1 << 20;
+
+/// A list of so many messages is kept for the next bundle.
+const KEPT: usize = 64;
 
 /// What a bundle may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +95,9 @@ pub(crate) struct Session {
     pub(crate) peer_ack_delay: Duration,
     /// How long small writes gather: no longer than half of what a round trip takes.
     gather: Duration,
+    /// For the heads of the next bundles, and the list of what goes into the next one: both empty between bundles.
+    memory: BytesMut,
+    messages: Vec<Message>,
 }
 
 impl Session {
@@ -110,6 +118,8 @@ impl Session {
             connected_told: false,
             peer_ack_delay: config.ack_delay,
             gather: config.gather,
+            memory: BytesMut::new(),
+            messages: Vec::new(),
             config,
         }
     }
@@ -244,11 +254,11 @@ impl Session {
     }
 
     /// Takes what goes into a bundle of `exchange`: first what goes again, then what is to be said, then new bytes
-    /// of the streams in turn (fairness).
+    /// of the streams in turn (fairness). The list is to be given back.
     pub(crate) fn fill(&mut self, exchange: u64, sent_at: Instant, room: Room) -> Vec<Message> {
         let most = usize::from(self.config.bundle_messages);
         let mut left = room.bytes;
-        let mut messages = Vec::new();
+        let mut messages = core::mem::take(&mut self.messages);
         if room.long {
             self.outbox.begin_long(exchange, sent_at);
         } else {
@@ -302,6 +312,32 @@ impl Session {
         self.inbox.on_ack_sent();
         self.stamp();
         messages
+    }
+
+    /// The bytes of a bundle.
+    pub(crate) fn encode<P: Prefix>(
+        &mut self,
+        exchange: u64,
+        bundle: u64,
+        prefix: &P,
+        messages: &[Message],
+    ) -> Chain {
+        encode_in(
+            &mut self.memory,
+            &self.id,
+            exchange,
+            bundle,
+            prefix,
+            messages,
+        )
+    }
+
+    /// Keeps the list that `fill` gave for the next bundle, if it is no longer than most are.
+    pub(crate) fn give_back(&mut self, mut messages: Vec<Message>) {
+        messages.clear();
+        if messages.capacity() <= KEPT {
+            self.messages = messages;
+        }
     }
 
     /// Whether something new may be sent: not after CLOSE, nor while too much is unacknowledged.

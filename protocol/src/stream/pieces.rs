@@ -9,6 +9,9 @@ const SMALL: usize = 2048;
 /// Small pieces are gathered into runs of at most this size.
 const RUN: usize = 32 * 1024;
 
+/// The list of an empty queue is kept if it is no longer than this: half a kilobyte.
+const KEPT: usize = 16;
+
 /// Bytes in order, taken from the front.
 ///
 /// Invariant: no piece is empty; `run` is the last piece while it may still grow; `len` counts all.
@@ -72,7 +75,7 @@ impl Pieces {
             self.whole.pop_front().unwrap_or_default()
         };
         self.len -= piece.len() as u64;
-        if self.len == 0 {
+        if self.len == 0 && self.whole.capacity() > KEPT {
             self.whole = VecDeque::new();
         }
         piece

@@ -166,13 +166,36 @@ fn content<P: Prefix>(bundle: Bytes, head: &Fields) -> Option<Bundle<P>> {
 }
 
 /// The bytes of a bundle. Messages must have rising numbers; a data message that continues the one before it is
-/// found out here. Payloads are not copied unless small (see [`Chain`]); all else is one allocation.
+/// found out here. Payloads are not copied unless small (see [`Chain`]); all else is one block.
 ///
 /// # Panics
 /// If a field breaks what its type says of it: message numbers that don't rise; numbers, offsets or sizes of 2^62 or
 /// more; a list, reason or payload that is too long; ranges or exchanges out of order; a control that is never sent.
 /// And if it would be 4 GiB or more.
 pub fn encode<P: Prefix>(
+    session: &SessionId,
+    exchange: u64,
+    bundle: u64,
+    prefix: &P,
+    messages: &[Message],
+) -> Chain {
+    encode_in(
+        &mut BytesMut::new(),
+        session,
+        exchange,
+        bundle,
+        prefix,
+        messages,
+    )
+}
+
+/// The same, with the block taken off `memory`, which grows when it is used up: bundles of which nothing is left give
+/// theirs back.
+///
+/// # Panics
+/// As [`encode`].
+pub(crate) fn encode_in<P: Prefix>(
+    memory: &mut BytesMut,
     session: &SessionId,
     exchange: u64,
     bundle: u64,
@@ -190,7 +213,7 @@ pub fn encode<P: Prefix>(
         session: (!P::ANSWER).then_some(*session),
     };
     let content = Size::of(|size| put_content(size, exchange, prefix, messages));
-    seal(session, head, content, messages, |block| {
+    seal(memory, session, head, content, messages, |block| {
         put_content(block, exchange, prefix, messages)
     })
 }
@@ -218,12 +241,18 @@ pub fn refusal(session: &SessionId, exchange: u64, refusal: Refusal) -> Chain {
         session: None,
     };
     let content = Size::of(|size| refusal.put(size));
-    seal(session, head, content, &[], |block| refusal.put(block))
+    seal(&mut BytesMut::new(), session, head, content, &[], |block| {
+        refusal.put(block)
+    })
 }
+
+/// Blocks are cut off memory of this size, in bytes, or larger: some five of small bundles in a row.
+const BLOCK: usize = 512;
 
 /// A bundle of this head, but for its length and check, of a content of so many bytes, and of the payloads of
 /// `messages`.
 fn seal(
+    memory: &mut BytesMut,
     session: &SessionId,
     mut head: Fields,
     content: usize,
@@ -247,13 +276,16 @@ fn seal(
     }
     head.len = len;
 
-    let mut block = BytesMut::with_capacity(room);
-    head.put(&mut block);
-    put(&mut block);
-    small_payloads(messages).for_each(|payload| block.put_slice(payload));
-    debug_assert_eq!(block.len(), room, "the layout wrote what it counted");
+    memory.clear();
+    if memory.capacity() < room {
+        memory.reserve(room.max(BLOCK));
+    }
+    head.put(memory);
+    put(memory);
+    small_payloads(messages).for_each(|payload| memory.put_slice(payload));
+    debug_assert_eq!(memory.len(), room, "the layout wrote what it counted");
 
-    let mut left = &block[..];
+    let mut left = &memory[..];
     let mut all = pieces(before, messages).map(|piece| match piece {
         Piece::Block(size) => left
             .split_off(..size)
@@ -262,10 +294,10 @@ fn seal(
     });
     let first = all.next().expect("the head is in the first piece");
     let check = check(session, first, all);
-    let field = block.get_mut(CHECK_AT).expect("the head is in the block");
+    let field = memory.get_mut(CHECK_AT).expect("the head is in the block");
     field.copy_from_slice(&check.to_be_bytes());
 
-    let mut block = block.freeze();
+    let mut block = memory.split().freeze();
     let mut chain = Chain::with_capacity(parts);
     for piece in pieces(before, messages) {
         chain.push(match piece {

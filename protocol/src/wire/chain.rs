@@ -1,7 +1,7 @@
 //! What to write, as a short list of pieces: nothing of a payload is copied.
 
-use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
+use smallvec::SmallVec;
 #[cfg(feature = "std")]
 extern crate std;
 
@@ -9,8 +9,8 @@ extern crate std;
 ///
 /// The list is short because payloads below [`SMALL`] bytes stand in the block with the headers: a chain made by
 /// [`encode`](super::encode) has one piece per larger payload and at most one before, between and after those, so a
-/// bulk bundle of 1 MB is some 64 pieces and a bundle of small messages is one. All pieces that are no payload are
-/// slices of one allocation, and cloning a chain copies handles only.
+/// bulk bundle of 1 MB is some 64 pieces and a bundle of small messages is one, which needs no list. All pieces that are
+/// no payload are slices of one block, and cloning a chain copies handles only.
 ///
 /// It is a [`Buf`]: a runtime writes it vectored (`chunks_vectored`, with the feature `std`), and pieces that
 /// were written are let go of as it advances. Equality and hash are those of the pieces: two chains with the same bytes, cut differently,
@@ -18,7 +18,7 @@ extern crate std;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Chain {
     // None of them empty, and `len` is their sum.
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) parts: SmallVec<[Bytes; 1]>,
     pub(crate) len: usize,
 }
 
@@ -29,7 +29,7 @@ impl Chain {
     /// A chain that makes room for so many pieces.
     pub(super) fn with_capacity(parts: usize) -> Chain {
         Chain {
-            parts: Vec::with_capacity(parts),
+            parts: SmallVec::with_capacity(parts),
             len: 0,
         }
     }

@@ -22,7 +22,7 @@ pub use chain::Chain;
 pub use head::Head;
 pub use message::{Content, Control, MAX_PAYLOAD, MAX_REASON, Message};
 pub use messages::Messages;
-pub use prefix::{Ack, AnswerPrefix, MAX_EXCHANGES, MAX_RANGES, Params, RequestPrefix};
+pub use prefix::{Ack, AnswerPrefix, MAX_EXCHANGES, MAX_RANGES, Numbers, Params, RequestPrefix};
 pub use refusal::Refusal;
 
 #[cfg(test)]

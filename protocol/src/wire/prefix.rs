@@ -7,12 +7,16 @@ use super::varint::{self, LIMIT};
 use crate::id::{Instance, Nonce, SessionId};
 use alloc::vec::Vec;
 use core::ops::Range;
+use smallvec::SmallVec;
 
 /// How many ranges an acknowledgement holds at most.
 pub const MAX_RANGES: usize = 64;
 
 /// How many exchanges [`RequestPrefix::open`] and [`AnswerPrefix::held`] hold at most.
 pub const MAX_EXCHANGES: usize = 64;
+
+/// Numbers of exchanges; as many as are open by default take no memory of their own.
+pub type Numbers = SmallVec<[u64; 16]>;
 
 /// What has arrived: everything below `next`, and these ranges above it (rising, never adjacent).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -68,7 +72,7 @@ pub struct RequestPrefix {
     pub streamed: Option<u64>,
     /// The numbers of the other exchanges that are open, falling, all below this one's, but for a long exchange; at most
     /// [`MAX_EXCHANGES`].
-    pub open: Vec<u64>,
+    pub open: Numbers,
     /// How many exchanges the server is to hold.
     pub hold: u64,
     /// How many milliseconds it may hold this one.
@@ -99,7 +103,7 @@ pub struct AnswerPrefix {
     /// The newest exchange that has arrived.
     pub newest: u64,
     /// The exchanges that the server still holds, falling, none above `newest`; at most [`MAX_EXCHANGES`].
-    pub held: Vec<u64>,
+    pub held: Numbers,
     /// Bytes that could be sent at once, were there room.
     pub backlog: u64,
     /// The answer is streamed and this is not its end: within so many milliseconds another bundle follows.
@@ -349,9 +353,9 @@ fn put_exchanges(out: &mut impl Put, reference: u64, exchanges: &[u64]) {
 }
 
 /// Reads what [`put_exchanges`] writes; the newest is at least `least` below `reference`.
-fn get_exchanges(from: &mut &[u8], reference: u64, mut least: u64) -> Option<Vec<u64>> {
+fn get_exchanges(from: &mut &[u8], reference: u64, mut least: u64) -> Option<Numbers> {
     let count = codec::count(from, MAX_EXCHANGES, 1)?;
-    let mut exchanges = Vec::with_capacity(count);
+    let mut exchanges = Numbers::with_capacity(count);
     for _ in 0..count {
         let distance = varint::get(from).filter(|distance| *distance >= least)?;
         least = distance.checked_add(1)?;

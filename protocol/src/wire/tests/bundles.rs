@@ -3,12 +3,13 @@
 use super::*;
 use crate::error::ResetCode;
 use alloc::vec;
+use smallvec::smallvec;
 
 #[test]
 fn a_request_is_these_bytes() {
     let prefix = RequestPrefix {
         credit: 300,
-        open: vec![8, 4],
+        open: smallvec![8, 4],
         ..RequestPrefix::default()
     };
     let messages = [

@@ -5,6 +5,7 @@ use crate::error::ResetCode;
 use alloc::string::String;
 use alloc::vec;
 use core::ops::Range;
+use smallvec::smallvec;
 
 /// The items of a request with these headers and payloads.
 fn items_of(headers_and_payloads: &str) -> Vec<(u64, Message)> {
@@ -234,7 +235,7 @@ fn lists_of_exchanges() {
     let open = |list: &str| {
         prefix_of(&format!("00 00 00 00 00 00 {list} 00 00 00 00")).map(|prefix| prefix.open)
     };
-    assert_eq!(open("03 01 02 09"), Ok(vec![8, 7, 0]));
+    assert_eq!(open("03 01 02 09"), Ok(smallvec![8, 7, 0]));
     for bad in ["01 00", "02 02 02", "02 03 01", "01 0a", "02 01", "4041"] {
         assert_eq!(open(bad), Err(Unreadable::Content), "{bad}");
     }
@@ -242,7 +243,7 @@ fn lists_of_exchanges() {
         let body = answer_of(1, &format!("00 00 00 00 00 00 08 {list} 00 00"));
         only::<AnswerPrefix>(body, None).map(|bundle| session(bundle).prefix.held)
     };
-    assert_eq!(held("03 00 01 08"), Ok(vec![8, 7, 0]));
+    assert_eq!(held("03 00 01 08"), Ok(smallvec![8, 7, 0]));
     for bad in ["02 00 00", "02 01 00", "01 09", "02 00"] {
         assert_eq!(held(bad), Err(Unreadable::Content), "{bad}");
     }

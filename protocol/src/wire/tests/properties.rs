@@ -115,7 +115,7 @@ fn request() -> impl Strategy<Value = (u64, RequestPrefix)> {
                     timer,
                     long,
                     streamed,
-                    open,
+                    open: open.into(),
                     hold,
                     wait,
                     answer_max,
@@ -158,7 +158,7 @@ fn answer() -> impl Strategy<Value = (u64, AnswerPrefix)> {
                     unread,
                     held_for,
                     newest,
-                    held,
+                    held: held.into(),
                     backlog,
                     more,
                 };
