@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthole_runtime::{Options, Stats};
+use posthole_runtime::{Options, Stats, send_near};
 use tracing::{debug, warn};
 
 use crate::address::Destination;
@@ -118,6 +118,7 @@ fn listen(forward: &Forward) -> Result<(TcpListener, Port), Error> {
         At::Tcp(addr) => {
             let listener = TcpListener::bind(addr).map_err(failed)?;
             let addr = listener.local_addr().map_err(failed)?;
+            send_near(&listener, addr);
             (listener, At::Tcp(addr))
         }
         At::Unix(path) => {

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use event_listener::Event;
+use posthole_runtime::send_near;
 use tracing::{info, warn};
 
 use crate::address::{Destination, Host, HostPort};
@@ -201,7 +202,10 @@ impl<S: Clone, T> Ports<S, T> {
         }
         let bound = TcpListener::bind(at).and_then(|it| Ok((it.local_addr()?, it)));
         let (at, listener) = match bound {
-            Ok(bound) => bound,
+            Ok((at, listener)) => {
+                send_near(&listener, at);
+                (at, listener)
+            }
             Err(error) => {
                 warn!("can't listen on {at} for a client: {error}");
                 let taken = error.kind() == io::ErrorKind::AddrInUse;

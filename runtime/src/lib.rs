@@ -77,7 +77,7 @@ pub use error::{ConnectError, SessionEnded};
 pub use frames::{Frames, NotBundles};
 pub use house::{House, Visit};
 pub use limits::Limits;
-pub use near::receive_buffer;
+pub use near::{receive_buffer, send_near, socket_to};
 pub use options::{Direct, ListenOptions, Options, TlsChoice};
 pub use path::News;
 pub use quiet::Quiet;

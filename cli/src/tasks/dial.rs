@@ -37,7 +37,7 @@ pub(super) async fn dial(
             Timer::after(share(until, addrs.len() - i - 1)).await;
             Err(io::ErrorKind::TimedOut.into())
         };
-        match future::or(Async::<TcpStream>::connect(*addr), late).await {
+        match future::or(posthole_smol::io::connect(*addr), late).await {
             Ok(socket) => return Ok(socket),
             Err(detail) => failed = NotDialled::of_connect(detail),
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::address::{Destination, Host};
 use crate::dial::{NotDialled, share};
 use crate::unix;
+use posthole_blocking::carrier::connect;
 
 /// Connects within about `patience`: each address gets its share of what is left. How long the name takes is up to the
 /// system's resolver.
@@ -24,7 +25,7 @@ pub(crate) fn dial(destination: &Destination, patience: Duration) -> Result<TcpS
     let until = Instant::now() + patience;
     let mut failed = NotDialled::not_found(None);
     for (i, addr) in addrs.iter().enumerate() {
-        match TcpStream::connect_timeout(addr, share(until, addrs.len() - i - 1)) {
+        match connect(*addr, share(until, addrs.len() - i - 1)) {
             Ok(socket) => return Ok(socket),
             Err(detail) => failed = NotDialled::of_connect(detail),
         }

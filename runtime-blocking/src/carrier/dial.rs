@@ -7,15 +7,26 @@ use super::target::Target;
 use super::watch::{Cancelled, Waiting, Watch};
 use posthole_protocol::http::policy::connect_limit;
 use posthole_protocol::http::{Trouble, Way};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use posthole_runtime::socket_to;
+use socket2::{SockAddr, Socket};
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+/// Connects a TCP socket, as [`TcpStream::connect_timeout`] does, which sends as `posthole_runtime::send_near` has it.
+///
+/// # Errors
+/// The system's: nobody listens there, it can't be reached, or `limit` has passed.
+pub fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let socket = socket_to(address)?;
+    socket.connect_timeout(&SockAddr::from(address), limit)?;
+    Ok(socket.into())
+}
 
 /// ureq's connector for one lane.
 #[derive(Debug)]
@@ -107,11 +118,7 @@ impl Dial {
     }
 
     fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<Arc<Socket>> {
-        let socket = Arc::new(Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?);
+        let socket = Arc::new(socket_to(address)?);
         self.watch
             .wait_for(Waiting::Socket(Arc::downgrade(&socket)))?;
         socket.connect_timeout(&SockAddr::from(address), limit)?;

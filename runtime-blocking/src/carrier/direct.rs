@@ -88,7 +88,7 @@ fn connect(address: Option<(String, u16)>) -> io::Result<TcpStream> {
         if left.is_zero() {
             break;
         }
-        match TcpStream::connect_timeout(&address, left) {
+        match super::connect(address, left) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

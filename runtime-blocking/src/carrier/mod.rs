@@ -19,6 +19,7 @@ mod socket;
 mod target;
 mod watch;
 
+pub use dial::connect;
 pub use lane::{Hear, How, Lane};
 pub use posthole_protocol::http::{Plain, ProxyChoice, Trouble, WayError as ConnectError};
 pub use posthole_runtime::TlsChoice;

@@ -7,7 +7,7 @@ use crate::handler::Handler;
 use crate::timer;
 use crate::wire::{Read, Wire};
 use posthole_protocol::RequestId;
-use posthole_runtime::{Budget, Frames, Lease, Limits, Quiet, receive_buffer};
+use posthole_runtime::{Budget, Frames, Lease, Limits, Quiet, receive_buffer, send_near};
 use socket2::SockRef;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -53,6 +53,7 @@ impl DirectFront {
         limits: Limits,
     ) -> io::Result<DirectFront> {
         listener.set_nonblocking(false)?;
+        send_near(&listener, listener.local_addr()?);
         let (largest, bodies) = (handler.house.body_max(), limits.bodies);
         let front = Arc::new(Front {
             handler,

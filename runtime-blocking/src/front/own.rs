@@ -7,7 +7,7 @@ use super::reply::Refusal;
 use super::sock;
 use super::{Limits, Service};
 use crate::timer;
-use posthole_runtime::{Budget, Quiet, receive_buffer};
+use posthole_runtime::{Budget, Quiet, receive_buffer, send_near};
 use socket2::SockRef;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -59,6 +59,7 @@ impl OwnFront {
     ) -> io::Result<OwnFront> {
         listener.set_nonblocking(false)?;
         let addr = listener.local_addr()?;
+        send_near(&listener, addr);
         let front = Arc::new(Front {
             path,
             helpers: Helpers::new(limits.stack),

@@ -67,7 +67,7 @@ async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Async<TcpStream>> {
-    let connected = Async::<TcpStream>::connect(address);
+    let connected = crate::io::connect(address);
     let late = async {
         Timer::after(limit).await;
         Err(ErrorKind::TimedOut.into())

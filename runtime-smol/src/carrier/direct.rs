@@ -87,7 +87,7 @@ async fn connect(address: Option<(String, u16)>) -> io::Result<Async<TcpStream>>
     let (host, port) = address.ok_or_else(|| io::Error::other("nobody has said where to"))?;
     let mut last = io::Error::other("the name has no address");
     for address in smol::net::resolve((host.as_str(), port)).await? {
-        match Async::<TcpStream>::connect(address).await {
+        match crate::io::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

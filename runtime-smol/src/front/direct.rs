@@ -8,7 +8,7 @@ use crate::spawn::Spawner;
 use crate::timer;
 use crate::wire::{Read, Then, Wire};
 use posthole_protocol::RequestId;
-use posthole_runtime::{Budget, Lease, Limits, Quiet};
+use posthole_runtime::{Budget, Lease, Limits, Quiet, send_near};
 use smol::{Async, Timer};
 use std::future::poll_fn;
 use std::io;
@@ -58,6 +58,7 @@ impl DirectFront {
         spawner: &Spawner,
         limits: Limits,
     ) -> io::Result<DirectFront> {
+        send_near(&listener, listener.local_addr()?);
         let listener = Async::new(listener)?;
         let (largest, bodies) = (handler.house.body_max(), limits.bodies);
         let front = Arc::new(Front {

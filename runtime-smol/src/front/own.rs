@@ -9,7 +9,7 @@ use crate::spawn::Spawner;
 use crate::timer;
 use hyper::server::conn::http1;
 use posthole_protocol::http::Refusal;
-use posthole_runtime::Quiet;
+use posthole_runtime::{Quiet, send_near};
 use smol::{Async, Timer};
 use std::collections::HashMap;
 use std::fmt;
@@ -78,6 +78,7 @@ impl OwnFront {
         service: impl Service,
     ) -> io::Result<OwnFront> {
         let addr = listener.local_addr()?;
+        send_near(&listener, addr);
         let listener = Async::new(listener)?;
         let front = Arc::new(Front {
             http: Arc::new(builder(&limits)),
