@@ -9,9 +9,10 @@ page=docs/verification.md
 part() {
     case $1 in
     model) cargo test -q --release -p posthole-tests --test model -- --nocapture --test-threads 1 | sed -n 's/^\.\{0,1\}\([a-z]*: [0-9]* states.*\)$/\1/p' | table ;;
-    budgets) cargo test -q -p posthole-tests --test budgets -- --nocapture --test-threads 1 | grep -o '\(bulk\|idle\|lost\).*' | sed 's/^/- /' ;;
+    budgets) cargo test -q -p posthole-tests --test budgets -- --nocapture --test-threads 1 | grep -o '\(bulk\|ping-pong\|idle\|lost\).*' | sed 's/^/- /' ;;
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
+    crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
     coverage) coverage ;;
     *) echo "no such part: $1" >&2 && exit 2 ;;
     esac
@@ -36,7 +37,7 @@ coverage() {
         awk '/^TOTAL/ { print "- " $10 " of the " $8 " lines of `protocol` (" $9 " not)" }'
 }
 
-for name in "${@:-model budgets soak mutants}"; do
+for name in "${@:-model budgets soak crowd mutants}"; do
     for one in $name; do
         out=$(mktemp)
         part "$one" >"$out"

@@ -190,6 +190,42 @@ fn a23_one_at_a_time() {
     assert!(!machine(&pair).learned().streamed);
 }
 
+/// A session at rest from the beginning needs no second connection to learn that answers are streamed: the one exchange
+/// that is held does as much for it. One that is used learns it.
+#[test]
+fn rest_needs_one_connection() {
+    for used in [false, true] {
+        let mut pair = pair_by(9, Carrier::Auto);
+        if used {
+            pair.serve(Script::echo(0).open_ended());
+            pair.client().play(Script::ping(1_000, 10, 100 * MS));
+        }
+        pair.run_for(500 * MS);
+        let mut most = 0;
+        for _ in 0..1_000 {
+            pair.run_for(MS);
+            most = most.max(pair.net.open(0));
+        }
+        assert_eq!(machine(&pair).learned().streamed, used);
+        if used {
+            continue;
+        }
+        for _ in 0..600 {
+            pair.run_for(100 * MS);
+            most = most.max(pair.net.open(0));
+        }
+        assert!(!machine(&pair).learned().streamed);
+        assert_eq!(most, 1);
+        // Once used, it learns it.
+        pair.serve(Script::echo(0).open_ended());
+        let echo = Some(Script::echo(0));
+        pair.server().unwrap().on_accept = echo;
+        pair.client().play(Script::ping(100, 10, 100 * MS));
+        pair.run_for(SEC / 2);
+        assert!(machine(&pair).learned().streamed);
+    }
+}
+
 /// An hour of silence costs an exchange per wait, and after it a byte arrives at once.
 #[test]
 fn an_hour_of_silence() {

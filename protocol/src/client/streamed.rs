@@ -23,6 +23,9 @@ use core::time::Duration;
 /// connection.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// A session on which nothing has moved for so long is at rest.
+const IN_USE: Duration = Duration::from_secs(1);
+
 /// How long until it is tried again where it came to nothing, doubling with every such try.
 const AGAIN: Duration = Duration::from_secs(60);
 const AGAIN_MAX: Duration = Duration::from_secs(3600);
@@ -184,9 +187,15 @@ impl Client {
             && self.direct.long.is_none()
             && !self.queue.is_known()
             && self.requests() > 1
-            // Gently: while bulk moves, what a trial adds could only be in its way.
-            && (self.streaming.is_forced() || self.hint == 0 && self.exchanges.bulk() == 0)
+            && (self.streaming.is_forced() || self.is_gently_used())
             && !self.session.ending.is_closing()
+    }
+
+    /// While bulk moves, what a trial adds could only be in its way; and at rest the exchange that is held does as much, and
+    /// a second connection would be for nothing.
+    fn is_gently_used(&self) -> bool {
+        let rests = self.session.now.since(self.last_byte) >= IN_USE;
+        !rests && self.hint == 0 && self.exchanges.bulk() == 0
     }
 
     /// When to ask for a streamed answer.
