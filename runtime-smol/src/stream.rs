@@ -2,6 +2,7 @@
 
 use crate::driver::{Shared, State};
 use crate::session::Keeper;
+use crate::spawn::moved;
 use bytes::Bytes;
 use posthole_protocol::{ResetCode, StreamId};
 use posthole_runtime::Tried;
@@ -102,7 +103,9 @@ impl Stream {
         if max == 0 {
             return Ok(Bytes::new());
         }
-        poll_fn(|cx| self.poll_receive(cx, |state, id| state.take(id, max))).await
+        let bytes = poll_fn(|cx| self.poll_receive(cx, |state, id| state.take(id, max))).await?;
+        moved(bytes.len());
+        Ok(bytes)
     }
 
     /// Writes all of `data` without copying it. A slice that pins a much larger buffer pins it until the peer has
@@ -115,7 +118,7 @@ impl Stream {
     /// As writing; see [`Stream`]. Some of `data` may have been taken.
     pub async fn write_bytes(&self, mut data: Bytes) -> io::Result<()> {
         while !data.is_empty() {
-            poll_fn(|cx| self.poll_send(cx, &mut data)).await?;
+            moved(poll_fn(|cx| self.poll_send(cx, &mut data)).await?);
         }
         Ok(())
     }
@@ -238,7 +241,9 @@ impl AsyncRead for &Stream {
             return Poll::Ready(Ok(0));
         }
         let pieces = ready!(self.poll_receive(cx, |state, id| state.take_all(id, buf.len())))?;
-        Poll::Ready(Ok(pieces.copy_to(buf)))
+        let amount = pieces.copy_to(buf);
+        moved(amount);
+        Poll::Ready(Ok(amount))
     }
 }
 
@@ -252,7 +257,11 @@ impl AsyncWrite for &Stream {
             return Poll::Ready(Ok(0));
         }
         let amount = self.worth_copying(buf.len());
-        self.poll_send(cx, &mut Bytes::copy_from_slice(&buf[..amount]))
+        let sent = self.poll_send(cx, &mut Bytes::copy_from_slice(&buf[..amount]));
+        sent.map_ok(|amount| {
+            moved(amount);
+            amount
+        })
     }
 
     fn poll_write_vectored(
