@@ -77,6 +77,7 @@ mod session;
 pub mod spawn;
 mod stream;
 mod timer;
+mod turn;
 mod wait;
 mod wire;
 mod work;

@@ -1,7 +1,6 @@
 //! Where tasks run.
 
 use smol::future::FutureExt;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -54,28 +53,5 @@ impl Default for Spawner {
 impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawner")
-    }
-}
-
-/// How many bytes a thread moves before it looks what else has come: 64 bytes there and back beside saturating bulk took 1.1 ms
-/// with 256 KiB and with 2 MiB, 12 ms without, and with 2 MiB eight connections up carried 0.72 of the relays' rate instead
-/// of 0.80.
-const TURN: usize = 2 * 1024 * 1024;
-
-thread_local! {
-    static MOVED: Cell<usize> = const { Cell::new(0) };
-}
-
-/// So many bytes of a stream have been read or written on this thread.
-///
-/// An executor looks for what has come on sockets, and for timers, when it has nothing to run, or else after so many tasks
-/// (smol's after 200). While bulk moves there is always something to run, and tasks that move it take a twentieth of a
-/// millisecond each: without this what comes on other connections waited some 10 ms.
-pub(crate) fn moved(bytes: usize) {
-    let moved = MOVED.get().saturating_add(bytes);
-    MOVED.set(if moved < TURN { moved } else { 0 });
-    if moved >= TURN {
-        // Between the two polls the reactor is asked, without waiting.
-        smol::block_on(smol::future::yield_now());
     }
 }

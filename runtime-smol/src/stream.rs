@@ -2,7 +2,7 @@
 
 use crate::driver::{Shared, State};
 use crate::session::Keeper;
-use crate::spawn::moved;
+use crate::turn::Use;
 use bytes::Bytes;
 use posthole_protocol::{ResetCode, StreamId};
 use posthole_runtime::Tried;
@@ -56,6 +56,7 @@ struct Inner {
     keeper: Arc<Keeper>,
     id: StreamId,
     nodelay: AtomicBool,
+    used: Use,
 }
 
 impl Stream {
@@ -66,6 +67,7 @@ impl Stream {
                 keeper: keeper.clone(),
                 id,
                 nodelay: AtomicBool::new(true),
+                used: Use::default(),
             }),
         }
     }
@@ -104,7 +106,7 @@ impl Stream {
             return Ok(Bytes::new());
         }
         let bytes = poll_fn(|cx| self.poll_receive(cx, |state, id| state.take(id, max))).await?;
-        moved(bytes.len());
+        self.inner.used.moved(bytes.len());
         Ok(bytes)
     }
 
@@ -118,7 +120,8 @@ impl Stream {
     /// As writing; see [`Stream`]. Some of `data` may have been taken.
     pub async fn write_bytes(&self, mut data: Bytes) -> io::Result<()> {
         while !data.is_empty() {
-            moved(poll_fn(|cx| self.poll_send(cx, &mut data)).await?);
+            let sent = poll_fn(|cx| self.poll_send(cx, &mut data)).await?;
+            self.inner.used.moved(sent);
         }
         Ok(())
     }
@@ -242,7 +245,7 @@ impl AsyncRead for &Stream {
         }
         let pieces = ready!(self.poll_receive(cx, |state, id| state.take_all(id, buf.len())))?;
         let amount = pieces.copy_to(buf);
-        moved(amount);
+        self.inner.used.moved(amount);
         Poll::Ready(Ok(amount))
     }
 }
@@ -259,7 +262,7 @@ impl AsyncWrite for &Stream {
         let amount = self.worth_copying(buf.len());
         let sent = self.poll_send(cx, &mut Bytes::copy_from_slice(&buf[..amount]));
         sent.map_ok(|amount| {
-            moved(amount);
+            self.inner.used.moved(amount);
             amount
         })
     }
