@@ -31,13 +31,16 @@ impl core::error::Error for Trouble {}
 impl Trouble {
     /// The first hop's name could not be looked up.
     pub fn no_name(way: &Way, why: &dyn Display) -> Trouble {
-        let whom = way.first_hop_name();
-        Trouble::unsent(format!("the name of {whom} can't be looked up: {why}"))
+        let (whom, advice) = (way.first_hop_name(), about_the_name(way));
+        Trouble::unsent(format!(
+            "the name of {whom} can't be looked up: {why}; {advice}"
+        ))
     }
 
     /// The first hop's name has no address.
     pub fn no_address(way: &Way) -> Trouble {
-        Trouble::unsent(format!("{} has no address", way.first_hop_name()))
+        let (whom, advice) = (way.first_hop_name(), about_the_name(way));
+        Trouble::unsent(format!("{whom} has no address; {advice}"))
     }
 
     /// No connection to this address of the first hop.
@@ -56,7 +59,8 @@ impl Trouble {
     /// The proxy made no tunnel to the server.
     pub fn no_tunnel(way: &Way, why: &dyn Display) -> Trouble {
         let (whom, place) = (way.first_hop_name(), way.url().host_and_port());
-        Trouble::unsent(format!("{whom} made no tunnel to {place}: {why}"))
+        let advice = "does it let tunnels (CONNECT) through to that port? Many let only 443";
+        Trouble::unsent(format!("{whom} made no tunnel to {place}: {why}; {advice}"))
     }
 
     /// The proxy answered a CONNECT, but not with a tunnel.
@@ -86,6 +90,14 @@ impl Trouble {
     }
 }
 
+fn about_the_name(way: &Way) -> &'static str {
+    if way.proxy().is_some() {
+        "is the proxy's name right?"
+    } else {
+        "is it right? Where only a proxy knows names, give it by --proxy"
+    }
+}
+
 /// Once there is one. `reached`: whether any of the request may have left.
 impl Trouble {
     /// Something other than the server answered (§9.4).
@@ -102,19 +114,24 @@ impl Trouble {
 
     /// The patience ran out.
     pub fn timed_out(way: &Way, patience: Duration, reached: bool) -> Trouble {
-        let what = format!("nothing moved for {} s", patience.as_secs_f32());
+        let what = format!(
+            "nothing moved for {} s; it is tried again",
+            patience.as_secs_f32()
+        );
         Trouble::lost(way, Failure::TimedOut, &what, reached)
     }
 
     /// The connection was closed.
     pub fn closed(way: &Way, reached: bool) -> Trouble {
-        let what = "the connection was closed before the whole answer was here";
+        let what = "the connection was closed before the whole answer was here; it is tried again";
         Trouble::lost(way, Failure::Cut, &what, reached)
     }
 
     /// What came was no answer at all.
     pub fn not_http(way: &Way, why: &dyn Display, reached: bool) -> Trouble {
-        let what = format!("the answer is not HTTP as it should be: {why}");
+        let what = format!(
+            "the answer is not HTTP as it should be: {why}; does something else listen there?"
+        );
         Trouble::lost(way, Failure::Cut, &what, reached)
     }
 
@@ -167,11 +184,29 @@ impl Trouble {
             Failure::Credentials => {
                 "the proxy wants a name and password: http://name:password@proxy:port"
             }
-            Failure::Refused { .. } => {
-                "it is not allowed, or there is no such place; is the URL right?"
+            Failure::Refused { status: 401 } => {
+                "a web server on the way wants a name and password: http://name:password@server/"
             }
-            Failure::Middlebox { status: 502..=504 } => {
-                "a box on the way got no answer from the server"
+            Failure::Refused { status: 404 | 410 } => {
+                "there is no such place; is the URL's path that of serve --path?"
+            }
+            Failure::Refused { status: 405 } => {
+                "it takes no POST there; is the URL that of a posthole server?"
+            }
+            Failure::Refused { .. } => {
+                "a box on the way does not allow it; ask who runs it, or go by another (--proxy)"
+            }
+            Failure::Middlebox { status: 502 } => {
+                "a box on the way got no answer from the server; is that running?"
+            }
+            Failure::Middlebox { status: 503 } => {
+                "a box on the way has no server to ask, or too much to do; it is tried again"
+            }
+            Failure::Middlebox { status: 504 } => {
+                "a box on the way did not wait any longer for the server; it is tried again"
+            }
+            Failure::Middlebox { status: 500.. } => {
+                "something failed on the way; it is tried again"
             }
             Failure::Middlebox { .. } | Failure::Connect | Failure::Cut | Failure::TimedOut => {
                 "this is not a posthole server's answer; is the URL right, or does a login page want attention?"
@@ -208,7 +243,8 @@ mod tests {
                 Trouble::no_name(&direct, &"no such name"),
                 Failure::Connect,
                 false,
-                "the name of server server:80 can't be looked up: no such name",
+                "the name of server server:80 can't be looked up: no such name; is it right? Where only a proxy knows names, \
+                 give it by --proxy",
             ),
             (
                 Trouble::no_connection(&proxied, &"10.0.0.1:3128", &refused),
@@ -220,7 +256,8 @@ mod tests {
                 Trouble::no_tunnel(&proxied, &"it hung up"),
                 Failure::Connect,
                 false,
-                "proxy p:3128 made no tunnel to server:80: it hung up",
+                "proxy p:3128 made no tunnel to server:80: it hung up; does it let tunnels (CONNECT) through to that port? \
+                 Many let only 443",
             ),
             (
                 Trouble::tunnel_refused(&proxied, Failure::Credentials, 407, "Via: x"),
@@ -240,14 +277,14 @@ mod tests {
                 Trouble::timed_out(&direct, Duration::from_millis(1500), true),
                 Failure::TimedOut,
                 true,
-                "http://server/in: nothing moved for 1.5 s",
+                "http://server/in: nothing moved for 1.5 s; it is tried again",
             ),
             (
                 Trouble::closed(&proxied, true),
                 Failure::Cut,
                 true,
                 "http://server/in through proxy http://p:3128: \
-                 the connection was closed before the whole answer was here",
+                 the connection was closed before the whole answer was here; it is tried again",
             ),
         ] {
             assert_eq!((trouble.failure, trouble.reached), (failure, reached));
