@@ -29,6 +29,8 @@ pub struct Learned {
     pub requests: usize,
     /// Something on the way lets one request through at a time.
     pub one_at_a_time: bool,
+    /// Whether connections are kept from one exchange to the next, once some answers have shown it.
+    pub kept: Option<bool>,
     /// A round trip on the empty wire, once one was measured.
     pub round_trip: Option<Duration>,
     /// Bytes per second to the server of all exchanges together, once that was measured.
@@ -71,6 +73,11 @@ pub enum Lesson {
     OneAtATime,
     /// It does not any more.
     SeveralAtATime,
+    /// Something closes connections after each answer: each exchange needs one of its own, and takes as much longer. Times
+    /// and sizes follow from what exchanges take.
+    FreshConnections,
+    /// It does not any more.
+    KeptConnections,
     /// Everything goes by a direct connection from now on.
     Direct,
     /// The direct connection is lost; everything goes by HTTP.
@@ -139,6 +146,12 @@ impl fmt::Display for Lesson {
                 "something on the way lets one request through at a time: the server is asked often instead",
             ),
             Lesson::SeveralAtATime => f.write_str("several requests get through at a time again"),
+            Lesson::FreshConnections => f.write_str(
+                "something on the way closes the connection after each answer: each request has one of its own, which takes longer",
+            ),
+            Lesson::KeptConnections => {
+                f.write_str("connections are kept from one request to the next again")
+            }
             Lesson::Form => f.write_str(
                 "something on the way refuses requests as they are: they go as form uploads, which it lets pass",
             ),
@@ -178,6 +191,8 @@ mod tests {
             (Lesson::HoldWorks { wait: second }, "for 1.5 s"),
             (Lesson::OneAtATime, "one request"),
             (Lesson::SeveralAtATime, "several requests"),
+            (Lesson::FreshConnections, "one of its own"),
+            (Lesson::KeptConnections, "are kept"),
             (Lesson::Form, "form uploads"),
             (Lesson::NoForm, "as they are again"),
             (Lesson::Direct, "everything goes by it"),

@@ -90,11 +90,12 @@ impl Shared {
         locked.settle();
     }
 
-    /// An exchange has ended, and the lane that carried it is idle.
+    /// An exchange has ended, and the lane that carried it is idle; its connection is kept or not.
     pub(crate) fn feed_answer(
         self: &Arc<Self>,
         exchange: ExchangeId,
         answer: Result<Bytes, Trouble>,
+        kept: bool,
         lane: &Arc<Slot>,
     ) {
         if let Err(trouble) = &answer {
@@ -104,6 +105,9 @@ impl Shared {
         let mut locked = self.lock();
         if let Some(lanes) = locked.lanes() {
             lanes.done(exchange, Some(lane));
+        }
+        if answer.is_ok() {
+            locked.feed_connection(kept);
         }
         locked.feed_answer(now, exchange, answer);
         locked.settle();

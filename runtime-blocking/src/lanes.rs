@@ -225,6 +225,6 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
         let number = exchange.number();
         let answer = lane.exchange_with(number, &body, patience, &mut progress, how);
         drop(body);
-        shared.feed_answer(exchange, answer, slot);
+        shared.feed_answer(exchange, answer, lane.is_kept(), slot);
     }
 }

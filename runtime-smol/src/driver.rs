@@ -156,11 +156,13 @@ impl Shared {
         .await
     }
 
-    /// An exchange has ended, and the lane that carried it is idle. Without an answer it was cancelled.
+    /// An exchange has ended, and the lane that carried it is idle; its connection is kept or not. Without an answer it
+    /// was cancelled.
     pub(crate) fn feed_answer(
         self: &Arc<Self>,
         exchange: ExchangeId,
         answer: Option<Result<Bytes, Trouble>>,
+        kept: bool,
         lane: &Arc<Slot>,
     ) {
         if let Some(Err(trouble)) = &answer {
@@ -172,6 +174,9 @@ impl Shared {
                 lanes.done(exchange, lane);
             }
             if let Some(answer) = answer {
+                if answer.is_ok() {
+                    inside.feed_connection(kept);
+                }
                 inside.feed_answer(now, exchange, answer);
             }
         });

@@ -242,7 +242,7 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
             slot.unless_cancelled(exchange, carried).await
         };
         drop(body);
-        shared.feed_answer(exchange, answer, &slot);
+        shared.feed_answer(exchange, answer, lane.is_kept(), &slot);
     }
 }
 

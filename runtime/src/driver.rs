@@ -224,6 +224,13 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
+    /// With the answer that was just fed: whether its connection is kept for another exchange.
+    pub fn feed_connection(&mut self, kept: bool) {
+        if let Some(core) = self.client_core() {
+            core.feed_connection(kept);
+        }
+    }
+
     /// A request of this session came.
     ///
     /// # Errors

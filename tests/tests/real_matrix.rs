@@ -27,6 +27,8 @@ struct Boxes {
     addr: SocketAddr,
     /// Whether answers are given on as they come.
     streams: bool,
+    /// Whether it keeps a client's connections from one request to the next.
+    keeps: bool,
     /// The largest request that passes, in bytes, if that is less than posthole's largest.
     largest: Option<u64>,
 }
@@ -39,6 +41,7 @@ impl Boxes {
             addr,
             _all: all,
             streams: true,
+            keeps: true,
             largest: None,
         }
     }
@@ -92,6 +95,14 @@ fn nginx_with_small_bodies(server: SocketAddr) -> Option<Boxes> {
     let nginx = nginx::start_with(server, "client_max_body_size 96k;")?;
     Some(Boxes {
         largest: Some(96 * 1024),
+        ..Boxes::reverse(vec![nginx])
+    })
+}
+
+fn nginx_with_fresh_connections(server: SocketAddr) -> Option<Boxes> {
+    let nginx = nginx::start_with(server, "keepalive_timeout 0;")?;
+    Some(Boxes {
+        keeps: false,
         ..Boxes::reverse(vec![nginx])
     })
 }
@@ -150,6 +161,7 @@ boxes! {
     tinyproxy_and_squid,
     nginx_alone,
     nginx_with_small_bodies,
+    nginx_with_fresh_connections,
     haproxy_alone,
     haproxy_and_nginx,
     squid_and_nginx,
@@ -174,7 +186,11 @@ fn carries<W: World>(make: Make) {
     let (near, far) = pair.stream();
     ping_pong(&near, &far, 100);
     if boxes.streams {
-        until::<W>(|| pair.client.learned().unwrap().streamed);
+        // It is tried on a session that is used.
+        until::<W>(|| {
+            ping_pong(&near, &far, 1);
+            pair.client.learned().unwrap().streamed
+        });
     } else {
         // Longer than a trial takes.
         W::pause(Duration::from_secs(6));
@@ -183,6 +199,7 @@ fn carries<W: World>(make: Make) {
     ping_pong(&near, &far, 100);
     let limit = pair.client.learned().unwrap().limit_up;
     assert_eq!(limit.is_some(), boxes.largest.is_some(), "{limit:?}");
+    assert_eq!(pair.client.learned().unwrap().kept, Some(boxes.keeps));
     near.finish().unwrap();
     pair.close();
 }

@@ -76,6 +76,11 @@ impl Lane {
         self.watch.connections()
     }
 
+    /// Whether the connection of the last exchange may carry another.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_idle()
+    }
+
     /// Closes the connection. For a lane that has not been used for about 4 s: a box may close it, and counts it as
     /// one of its user's until then. The next exchange connects anew.
     pub fn hang_up(&mut self) {

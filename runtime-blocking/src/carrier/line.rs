@@ -151,6 +151,11 @@ impl Kept {
         *self.lock() = Place::Idle(line, Instant::now());
     }
 
+    /// Whether there is a connection for the lane's next exchange.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(*self.lock(), Place::Idle(..))
+    }
+
     /// The connection for an exchange, unless there is none or it is of no use any more.
     pub(super) fn take_idle(&self) -> Option<Line> {
         let place = std::mem::take(&mut *self.lock());

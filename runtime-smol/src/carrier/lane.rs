@@ -55,6 +55,11 @@ impl Lane {
         }
     }
 
+    /// Whether the connection of the last exchange may carry another.
+    pub fn is_kept(&self) -> bool {
+        self.idle.is_some()
+    }
+
     /// Closes the connection. For a lane that has not been used for about 4 s: a box may close it, and counts it as
     /// one of its user's until then. The next exchange connects anew.
     pub fn hang_up(&mut self) {
