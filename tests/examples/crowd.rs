@@ -221,13 +221,13 @@ impl Server {
         }
     }
 
-    fn from_proc(&self, file: &str) -> String {
+    fn proc_file(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
     /// Bytes of resident memory.
     fn memory(&self) -> f64 {
-        let pages = self.from_proc("statm");
+        let pages = self.proc_file("statm");
         pages
             .split_whitespace()
             .nth(1)
@@ -239,7 +239,7 @@ impl Server {
 
     /// Processor seconds, in ticks of 10 ms.
     fn processor(&self) -> f64 {
-        let stat = self.from_proc("stat");
+        let stat = self.proc_file("stat");
         let after_name = stat.rsplit(')').next().unwrap();
         let ticks = after_name.split_whitespace().skip(11).take(2);
         ticks.map(|it| it.parse::<f64>().unwrap()).sum::<f64>() / 100.0
