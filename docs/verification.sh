@@ -9,7 +9,7 @@ page=docs/verification.md
 part() {
     case $1 in
     model) cargo test -q --release -p posthole-tests --test model -- --nocapture --test-threads 1 | sed -n 's/^\.\{0,1\}\([a-z]*: [0-9]* states.*\)$/\1/p' | table ;;
-    budgets) cargo test -q -p posthole-tests --test budgets -- --nocapture --test-threads 1 | grep -o '\(bulk\|ping-pong\|idle\|lost\).*' | sed 's/^/- /' ;;
+    budgets) cargo test -q -p posthole-tests --test budgets --test instructions -- --nocapture --test-threads 1 | grep -o '\(^\.*bulk:\|ping-pong:\|idle:\|lost\|instructions\).*' | sed 's/^\.*//' | sed 's/^/- /' ;;
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;

@@ -30,6 +30,7 @@ pub mod pair;
 pub mod pattern;
 pub mod rng;
 pub mod settings;
+pub mod talk;
 pub mod tally;
 pub mod trace;
 
