@@ -142,6 +142,13 @@ impl Pair {
             .expect("the test lets the server accept before it asks")
     }
 
+    /// Whether the first client's session at the first server has a talker for this stream.
+    pub fn hears_of(&self, stream: StreamId) -> bool {
+        let session = self.hosts[0].session_of(0);
+        let end = session.map(|session| &self.hosts[0].sessions[session]);
+        end.is_some_and(|end| end.talkers.contains_key(&stream))
+    }
+
     /// The key of a flow of the first client's session.
     pub fn key(&self, stream: StreamId, from: Side) -> FlowKey {
         FlowKey {
