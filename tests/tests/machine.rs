@@ -122,7 +122,11 @@ impl ReferenceStateMachine for Model {
                 state.streams.get(stream).is_some_and(|s| !s[side].finished)
             }
             Step::Pass { .. } => true,
-            _ => state.trouble < 12,
+            Step::Kill
+            | Step::Lose { .. }
+            | Step::Twice { .. }
+            | Step::Outage { .. }
+            | Step::Direct { .. } => state.trouble < 12,
         }
     }
 
@@ -136,7 +140,11 @@ impl ReferenceStateMachine for Model {
             } => state.streams[stream][side].written += bytes,
             Step::Finish { stream, side } => state.streams[stream][side].finished = true,
             Step::Pass { .. } => {}
-            _ => state.trouble += 1,
+            Step::Kill
+            | Step::Lose { .. }
+            | Step::Twice { .. }
+            | Step::Outage { .. }
+            | Step::Direct { .. } => state.trouble += 1,
         }
         state
     }
@@ -292,7 +300,7 @@ impl StateMachineTest for Machines {
 }
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig {  failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn both_ends_show_what_a_socket_pair_would(sequential 1..40 => Machines);
