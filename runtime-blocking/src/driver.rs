@@ -8,6 +8,7 @@ use crate::carrier::Trouble;
 use crate::front::Responder;
 use crate::handler::Home;
 use crate::lanes::{Lanes, Slot};
+use crate::sync::{Mutex, MutexGuard};
 use crate::timer;
 use crate::wait::{Threads, wait};
 use crate::wire::{Name, Wire};
@@ -18,7 +19,7 @@ use posthole_runtime::{Alarm, Reply};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -314,3 +315,6 @@ impl Responder for Last {
         self.0.end(reply.body);
     }
 }
+
+#[cfg(all(test, interleave))]
+mod orders;

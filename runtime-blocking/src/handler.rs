@@ -8,6 +8,7 @@ use crate::front::{Responder, Service, Ticket};
 use crate::random;
 use crate::server::Running;
 use crate::session::Session;
+use crate::sync::{Mutex, MutexGuard};
 use crate::timer;
 use crate::wait::{Threads, wait};
 use crate::wire::Wire;
@@ -17,7 +18,7 @@ use posthole_protocol::{Instance, Nonce, RequestId};
 use posthole_runtime::{ListenOptions, Reply, Tried, Visit};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The server's side without an HTTP server: give it the bodies of requests and it has the replies (S18).

@@ -39,6 +39,7 @@ mod relay;
 mod server;
 mod session;
 mod stream;
+mod sync;
 mod timer;
 mod wait;
 mod wire;

@@ -5,10 +5,11 @@
 //! socket does not take is the copying thread's.
 
 use crate::driver::Shared;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use bytes::Bytes;
 use posthole_protocol::StreamId;
 use posthole_runtime::Tried;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Passes on what it can at once, and says how much that was.
 pub(crate) type Pass = Box<dyn FnMut(&[u8]) -> usize + Send>;

@@ -2,8 +2,9 @@
 
 use crate::driver::Shared;
 use crate::relay::Relay;
+use crate::sync::{Condvar, MutexGuard};
 use posthole_runtime::Waiters;
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// Threads that wait for one thing, at a condition variable.

@@ -300,7 +300,7 @@ impl StateMachineTest for Machines {
 }
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_local_rejects: u32::MAX, ..ProptestConfig::default() })]
 
     #[test]
     fn both_ends_show_what_a_socket_pair_would(sequential 1..40 => Machines);
