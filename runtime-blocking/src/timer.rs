@@ -4,6 +4,8 @@
 //! armed: the thread wakes, finds that nothing is due, and the session arms the deadline that holds by then. So a
 //! deadline that every exchange pushes back costs one wake per its own length and not one per exchange.
 
+#![cfg_attr(all(test, interleave), allow(dead_code))] // There nothing waits for time.
+
 use posthole_protocol::Instant;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
