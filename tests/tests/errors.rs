@@ -4,7 +4,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::http::{ProxyChoice, Trouble, Verdict, Way, verdict};
-use posthole_protocol::{CloseReason, Failure};
+use posthole_protocol::{
+    CloseReason, Failure, OpenError, ReadError, ResetCode, Violation, WriteError,
+};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -219,6 +221,47 @@ fn ends() -> Vec<(&'static str, CloseReason)> {
     ]
 }
 
+fn violations() -> Vec<(&'static str, CloseReason)> {
+    [
+        Violation::Credit,
+        Violation::StreamCount,
+        Violation::FinalSize,
+        Violation::Offset,
+        Violation::Acknowledgement,
+        Violation::NotUnderstood,
+        Violation::Malformed,
+        Violation::Scattered,
+    ]
+    .map(|it| ("the peer broke a rule", CloseReason::Violation(it)))
+    .to_vec()
+}
+
+fn streams() -> Vec<(&'static str, String)> {
+    let code = ResetCode(7);
+    vec![
+        (
+            "the peer reset the stream",
+            ReadError::Reset(code).to_string(),
+        ),
+        (
+            "this side wanted no more of it",
+            ReadError::Stopped.to_string(),
+        ),
+        ("the session ended before it", ReadError::Closed.to_string()),
+        ("this side has ended it", WriteError::Finished.to_string()),
+        (
+            "the peer wants no more of it",
+            WriteError::Stopped(code).to_string(),
+        ),
+        ("the session has ended", WriteError::Closed.to_string()),
+        (
+            "as many are open as the peer allows",
+            OpenError::Full.to_string(),
+        ),
+        ("none can be opened any more", OpenError::Closed.to_string()),
+    ]
+}
+
 fn page() -> String {
     let mut page = String::from(
         "# What posthole says when something fails\n\n\
@@ -232,8 +275,12 @@ fn page() -> String {
         writeln!(page, "| {what} | {trouble} |").unwrap();
     }
     page.push_str("\n## A session has ended\n| what happened | what is said |\n| --- | --- |\n");
-    for (what, reason) in ends() {
+    for (what, reason) in ends().into_iter().chain(violations()) {
         writeln!(page, "| {what} | {reason} |").unwrap();
+    }
+    page.push_str("\n## A stream is of no use\n| what happened | what is said |\n| --- | --- |\n");
+    for (what, says) in streams() {
+        writeln!(page, "| {what} | {says} |").unwrap();
     }
     page
 }

@@ -74,6 +74,10 @@ fn s20_bulk_in_a_streamed_answer() {
         for side in [Side::Client, Side::Server] {
             assert_eq!(pair.net.tally.repeats(0, side), 0, "{carrier:?} {side:?}");
         }
+        let server = pair.server().unwrap().machine.stats();
+        let resent = [machine(&pair).stats().resent, server.resent];
+        assert_eq!(resent, [0, 0], "{carrier:?}");
+        assert!(server.messages >= 30_000_000 / 16_384, "{server:?}");
     }
     assert!(took[1] * 9 <= took[0] * 10, "{took:?}");
     assert!(took[2] * 19 <= took[0] * 20, "{took:?}");
