@@ -12,6 +12,7 @@ part() {
     budgets) cargo test -q -p posthole-tests --test budgets --test instructions -- --nocapture --test-threads 1 | grep -o '\(^\.*bulk:\|ping-pong:\|idle:\|lost\|instructions\).*' | sed 's/^\.*//' | sed 's/^/- /' ;;
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
+    leaks) cargo run -q --release -p posthole-tests --example leaks || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
     coverage) coverage ;;
     *) echo "no such part: $1" >&2 && exit 2 ;;
@@ -37,7 +38,7 @@ coverage() {
         awk '/^TOTAL/ { print "- " $10 " of the " $8 " lines of `protocol` (" $9 " not)" }'
 }
 
-for name in "${@:-model budgets soak crowd mutants}"; do
+for name in "${@:-model budgets soak leaks crowd mutants}"; do
     for one in $name; do
         out=$(mktemp)
         part "$one" >"$out"

@@ -206,6 +206,8 @@ impl StateMachineTest for Machines {
         let server = patient().direct_port(Some(7)).build().unwrap();
         let mut pair = Pair::many(model.seed, 1, client, server);
         pair.serve(quiet());
+        // A server forgets an opening that nobody follows up for a minute, which so much trouble can take.
+        pair.run_for(SEC);
         Machines {
             pair,
             streams: Vec::new(),
