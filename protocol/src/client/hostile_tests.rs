@@ -5,7 +5,9 @@ use super::*;
 use crate::id::{Instance, Nonce, RequestId};
 use crate::server::{Route, Router, Server};
 use crate::wire::encode;
-use crate::wire::{Ack, AnswerPrefix, Content, Control, Message, Refusal, refusal};
+use crate::wire::{
+    Ack, AnswerPrefix, Content, Control, Message, Params, Refusal, RequestPrefix, refusal,
+};
 use crate::{ResetCode, RouterConfig};
 use alloc::vec::Vec;
 

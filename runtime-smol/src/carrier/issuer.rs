@@ -47,6 +47,11 @@ pub async fn issuer(mut target: Target, patience: Duration) -> Result<Option<Str
 #[derive(Default)]
 struct Issued(OnceLock<String>);
 
+/// Nobody is believed here: the certificate has been looked at.
+fn seen_enough() -> Error {
+    Error::General("seen enough".to_owned())
+}
+
 impl ServerCertVerifier for Issued {
     fn verify_server_cert(
         &self,
@@ -59,7 +64,7 @@ impl ServerCertVerifier for Issued {
         if let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) {
             let _ = self.0.set(names(certificate.issuer()));
         }
-        Err(Error::General("seen enough".to_owned()))
+        Err(seen_enough())
     }
 
     fn verify_tls12_signature(
@@ -68,7 +73,7 @@ impl ServerCertVerifier for Issued {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("seen enough".to_owned()))
+        Err(seen_enough())
     }
 
     fn verify_tls13_signature(
@@ -77,7 +82,7 @@ impl ServerCertVerifier for Issued {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("seen enough".to_owned()))
+        Err(seen_enough())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
