@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
+use posthole_protocol::{Carrier, Client, Config, Duration, Event, Instant, Lesson, SessionId};
 use posthole_tests::app::Script;
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
@@ -37,6 +37,9 @@ fn s11_direct_first() {
     pair.run_to_end(20 * SEC);
     assert_eq!(exchanges(&pair), 0);
     assert_eq!(pair.net.direct_connections(), 1);
+    let told = pair.clients[0].events.iter();
+    let told = told.filter(|e| matches!(e, Event::Learned(Lesson::Direct)));
+    assert_eq!(told.count(), 1);
     for side in [Side::Client, Side::Server] {
         assert_eq!(pair.net.tally.repeats(0, side), 0, "{side:?}");
     }

@@ -110,6 +110,30 @@ fn s20_bursts_do_not_wait_for_an_acknowledgement() {
     pair.run_to_end(30 * SEC);
 }
 
+/// Bulk in a streamed answer on a slow link: its bundles stay as small as the link is slow, so that a keystroke beside it
+/// waits for no more than half a second's worth.
+#[test]
+fn s20_a_keystroke_beside_bulk_on_a_slow_link() {
+    let mut pair = pair(10);
+    pair.net.set_rate(None, Some(60_000));
+    pair.serve(Script::bulk(1));
+    pair.client().play(Script::sink());
+    pair.run_for(3 * SEC);
+    let known: Vec<_> = pair.client().talkers.keys().copied().collect();
+    pair.server().unwrap().on_accept = Some(Script::bulk(1_500_000));
+    pair.client().play(Script::sink());
+    pair.run_for(10 * SEC);
+    pair.server().unwrap().on_accept = Some(Script::paced(20, 1, 400 * MS));
+    pair.client().play(Script::sink());
+    pair.run_for(9 * SEC);
+    let typed = *pair.client().talkers.keys().next_back().unwrap();
+    assert!(!known.contains(&typed));
+    let flow = pair.ledger.flow(pair.key(typed, Side::Server));
+    assert_eq!(flow.read, 20);
+    assert!(flow.worst_lag <= 1_200 * MS, "{} ms", flow.worst_lag / MS);
+    pair.run_to_end(60 * SEC);
+}
+
 /// A ping-pong costs an exchange each way as before: the reply rides on the answer to what it replies to.
 #[test]
 fn s5_a_ping_pong_beside_it() {

@@ -63,3 +63,28 @@ impl Envelope {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_about_the_kind_of_a_body_changes_it() {
+        let mut envelope = Envelope::default();
+        for (number, status) in [200, 302, 404, 407, 413, 500, 502, 503, 504]
+            .into_iter()
+            .enumerate()
+        {
+            let number = number as u64;
+            envelope.on_refused(status, number, number + 1);
+            assert!(!envelope.is_form(), "{status}");
+        }
+        envelope.on_refused(403, 9, 10);
+        assert!(!envelope.is_form());
+        envelope.on_refused(415, 10, 11);
+        assert!(envelope.is_form());
+        assert_eq!(envelope.on_answer(10), None);
+        assert_eq!(envelope.on_answer(11), Some(Lesson::Form));
+        assert_eq!(envelope.on_answer(12), None);
+    }
+}
