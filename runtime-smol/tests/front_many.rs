@@ -9,7 +9,11 @@ use std::time::Instant;
 
 /// Holds a request of each of `clients`, who then vanish; how long it takes to notice all of them.
 fn vanish(clients: u64) -> std::time::Duration {
-    let (front, dummy) = Dummy::start(Mode::Either, Limits::default());
+    let limits = Limits {
+        connections: 20_000,
+        ..Limits::default()
+    };
+    let (front, dummy) = Dummy::start(Mode::Either, limits);
     let mut stays = connect(&front);
     let held: Vec<TcpStream> = (0..clients)
         .map(|_| {
