@@ -120,8 +120,7 @@ impl Stream {
     /// As writing; see [`Stream`]. Some of `data` may have been taken.
     pub async fn write_bytes(&self, mut data: Bytes) -> io::Result<()> {
         while !data.is_empty() {
-            let sent = poll_fn(|cx| self.poll_send(cx, &mut data)).await?;
-            self.inner.used.moved(sent);
+            poll_fn(|cx| self.poll_send(cx, &mut data)).await?;
         }
         Ok(())
     }
@@ -208,7 +207,7 @@ impl Stream {
     /// Takes what there is room for off the front of `data`, which is not empty, and says how much that was.
     fn poll_send(&self, cx: &Context<'_>, data: &mut Bytes) -> Poll<io::Result<usize>> {
         let id = self.inner.id;
-        self.shared().attempt(|state| {
+        let tried: Poll<io::Result<usize>> = self.shared().attempt(|state| {
             let whole = data.len();
             state.put(id, data)?;
             if data.len() < whole {
@@ -217,7 +216,10 @@ impl Stream {
             let others = state.writable(id).join_task(cx.waker());
             others.into_iter().for_each(|others| state.wake(others));
             Poll::Pending
-        })
+        });
+        let sent = ready!(tried)?;
+        self.inner.used.moved(sent);
+        Poll::Ready(Ok(sent))
     }
 
     /// How much of `length` bytes is worth copying at this moment. One where there is no room: the session has to see
@@ -260,11 +262,7 @@ impl AsyncWrite for &Stream {
             return Poll::Ready(Ok(0));
         }
         let amount = self.worth_copying(buf.len());
-        let sent = self.poll_send(cx, &mut Bytes::copy_from_slice(&buf[..amount]));
-        sent.map_ok(|amount| {
-            self.inner.used.moved(amount);
-            amount
-        })
+        self.poll_send(cx, &mut Bytes::copy_from_slice(&buf[..amount]))
     }
 
     fn poll_write_vectored(

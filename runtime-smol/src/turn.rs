@@ -55,7 +55,7 @@ impl Use {
     /// Whether by so many bytes more the stream is one on which somebody types.
     fn is_talk(&self, bytes: usize) -> bool {
         let small = match bytes {
-            0..=SMALL => self.small.load(Ordering::Relaxed).saturating_add(1),
+            1..=SMALL => self.small.load(Ordering::Relaxed).saturating_add(1),
             LARGE.. => 0,
             _ => return false,
         };
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_preamble_of_bulk_is_no_talk() {
         let stream = Use::default();
-        for bytes in [10, 1, 1, 10, 5_000, 100_000, 1, 1, 1, 1, 1, 1, 64_000] {
+        for bytes in [10, 1, 0, 0, 1, 10, 5_000, 100_000, 1, 1, 1, 1, 1, 1, 64_000] {
             assert!(!stream.is_talk(bytes), "{bytes}");
         }
     }
