@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the tables in verification.md anew: `docs/verification.sh PART…`, without one all of them (about an hour and a half on two
+# Makes the tables in verification.md anew: `docs/verification.sh PART…`, without one all of them (nearly two hours on two
 # processors, most of it the planted bugs). Each part is the output of one command, which stands above it on the page.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,7 @@ part() {
     budgets) cargo test -q -p posthole-tests --test budgets --test instructions -- --nocapture --test-threads 1 | grep -o '\(^\.*bulk:\|ping-pong:\|idle:\|lost\|instructions\).*' | sed 's/^\.*//' | sed 's/^/- /' ;;
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
+    whole) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak -- whole || true ;;
     leaks) cargo run -q --release -p posthole-tests --example leaks || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
     sample) sample ;;
@@ -55,7 +56,7 @@ coverage() {
         awk '/^TOTAL/ { print "- " $10 " of the " $8 " lines of `protocol` (" $9 " not)" }'
 }
 
-for name in "${@:-model budgets soak leaks crowd mutants}"; do
+for name in "${@:-model budgets soak whole leaks crowd mutants}"; do
     for one in $name; do
         out=$(mktemp)
         part "$one" >"$out"

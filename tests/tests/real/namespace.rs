@@ -52,6 +52,11 @@ impl Namespace {
         self.outer
     }
 
+    /// The inside's address, as seen from this machine.
+    pub fn inner(&self) -> Ipv4Addr {
+        self.inner
+    }
+
     /// Gives the inside another address: what spoke from the old one is not heard of again.
     pub fn change_address(&self) {
         let (name, old) = (&self.name, self.inner);
