@@ -298,8 +298,10 @@ impl<'a> Locked<'a> {
             Some(Alarm::At { at, instead_of }) => {
                 timer::arm(shared.key, instead_of, at, shared.clone());
             }
-            Some(Alarm::Off(at)) => timer::disarm(shared.key, at),
-            None => {}
+            Some(Alarm::Off {
+                instead_of: Some(at),
+            }) => timer::disarm(shared.key, at),
+            Some(Alarm::Off { instead_of: None }) | None => {}
         }
         let has_ended = inside.state.closed().is_some();
         let (lanes, wires) = (inside.lanes.as_mut(), &mut inside.wires);

@@ -46,8 +46,8 @@ pub struct State<R, W: Waiters> {
     pub(crate) changed: bool,
     path: Path,
     armed: Option<Instant>,
-    /// The server's house has been told that the session is over.
-    forgotten: bool,
+    /// It was said that nothing is left to do.
+    over: bool,
     /// A core call panicked: the core is not called again.
     broken: bool,
 }
@@ -77,7 +77,7 @@ impl<R, W: Waiters> State<R, W> {
             changed: false,
             path: Path::default(),
             armed: None,
-            forgotten: false,
+            over: false,
             broken: false,
         }
     }
@@ -389,8 +389,16 @@ impl<R, W: Waiters> State<R, W> {
         if !self.broken {
             self.drive(now, &mut work);
         }
-        let over = self.closed.is_some() && self.leave(&mut work);
-        work.alarm = self.alarm_for(over);
+        if self.closed.is_some() && self.leave(&mut work) {
+            if !std::mem::replace(&mut self.over, true) {
+                work.over = true;
+                work.alarm = Some(Alarm::Off {
+                    instead_of: self.armed.take(),
+                });
+            }
+        } else {
+            work.alarm = self.alarm();
+        }
         work.wakes = std::mem::take(&mut self.wakes);
         work
     }
@@ -490,17 +498,13 @@ impl<R, W: Waiters> State<R, W> {
                     let rest = held.drain();
                     work.replies
                         .extend(rest.map(|(_, responder)| (responder, Reply::unavailable())));
-                    work.over = !std::mem::replace(&mut self.forgotten, true);
                 }
                 over
             }
         }
     }
 
-    fn alarm_for(&mut self, over: bool) -> Option<Alarm> {
-        if over {
-            return self.armed.take().map(Alarm::Off);
-        }
+    fn alarm(&mut self) -> Option<Alarm> {
         let at = self.machine.next_timeout()?;
         if self.armed.is_some_and(|armed| armed <= at) {
             return None;

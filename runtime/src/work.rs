@@ -38,7 +38,7 @@ pub struct Work<R, W: Waiters> {
     pub closed: Option<CloseReason>,
     /// The session can be accepted. Servers only.
     pub announce: bool,
-    /// It has ended and owes nobody an answer: the house may forget it. Servers only.
+    /// It has ended and nothing is left to do; a server owes nobody an answer, and its house may forget it.
     pub over: bool,
 }
 
@@ -55,8 +55,11 @@ pub enum Alarm {
         /// In place of this.
         instead_of: Option<Instant>,
     },
-    /// This moment is of no interest any more.
-    Off(Instant),
+    /// No moment will be of interest any more. Said once, also where the last one has just come.
+    Off {
+        /// What is set still.
+        instead_of: Option<Instant>,
+    },
 }
 
 impl<R, W: Waiters> Work<R, W> {

@@ -91,9 +91,29 @@ fn an_alarm_is_set_only_to_earlier_moments_and_taken_back_at_the_end() {
     assert!(next > at);
     state.abort();
     let work = state.poll(at);
-    assert_eq!(work.alarm, Some(Alarm::Off(next)));
+    assert_eq!(work.alarm, off(Some(next)));
     assert_eq!(work.closed, Some(CloseReason::Aborted));
     assert_eq!(state.poll(at).alarm, None);
+}
+
+/// On tasks, whose task ends by this, each client that vanished left its session at the server for ever.
+#[test]
+fn a_session_that_ends_at_its_alarm_says_that_there_is_no_other() {
+    let mut state = client(1, Config::default());
+    let mut now = Instant::ZERO;
+    let mut alarm = state.poll(now).alarm;
+    while let Some(Alarm::At { at, .. }) = alarm {
+        now = at;
+        state.rang(now);
+        alarm = state.poll(now).alarm;
+    }
+    assert_eq!(alarm, off(None));
+    assert!(state.closed().is_some(), "nobody has ever answered");
+    assert_eq!(state.poll(now).alarm, None, "said once");
+}
+
+fn off(instead_of: Option<Instant>) -> Option<Alarm> {
+    Some(Alarm::Off { instead_of })
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Wire {
         let work = end.core.poll(now);
         match work.alarm {
             Some(Alarm::At { at, .. }) => end.alarm = Some(at),
-            Some(Alarm::Off(_)) => end.alarm = None,
+            Some(Alarm::Off { .. }) => end.alarm = None,
             None => {}
         }
         self.woken.extend(work.wakes.into_iter().flatten());
