@@ -207,10 +207,32 @@ fn flush_towards_a_deaf_application_is_bounded() {
     );
 }
 
+/// What the peer still says, and the credit for it, are no progress: a close went on for as long as the peer wrote.
+#[test]
+fn flush_towards_an_application_that_only_talks_is_bounded() {
+    let mut pair = Pair::new(4);
+    pair.serve(Script::paced(1 << 40, 2_000, 20 * MS).reading(Reading::Never));
+    pair.client().play(Script::bulk(1 << 40));
+    pair.run_for(20 * SEC);
+    close(&mut pair, Side::Client);
+    assert!(
+        pair.run_until(120 * SEC, |p| p.clients[0].closed.is_some()),
+        "the flush never ends"
+    );
+    let closed = pair.client().closed.clone();
+    assert!(
+        matches!(closed, Some(CloseReason::Stalled { .. })),
+        "{closed:?}"
+    );
+}
+
 /// D9: a close on a path that is down says so in the end; never success.
 #[test]
 fn close_on_a_dead_path_is_no_success() {
     let mut pair = in_mid_talk();
+    // Of these not all is there yet.
+    pair.client().play(Script::bulk(5_000_000));
+    pair.run_for(40 * MS);
     pair.net.rule = Box::new(|_| Fault::request(Fate::Lose));
     close(&mut pair, Side::Client);
     assert!(pair.run_until(400 * SEC, |p| p.clients[0].closed.is_some()));
@@ -222,6 +244,29 @@ fn close_on_a_dead_path_is_no_success() {
         ),
         "{reason:?}"
     );
+}
+
+/// D9: and where all had been acknowledged before, it says no more than that this side has closed: nothing can be missing.
+#[test]
+fn close_on_a_dead_path_with_all_acknowledged_is_no_error() {
+    for side in [Side::Client, Side::Server] {
+        let mut pair = in_mid_talk();
+        pair.run_to_end(60 * SEC);
+        pair.run_for(10 * SEC);
+        pair.net.rule = Box::new(|_| Fault::request(Fate::Lose));
+        let began = pair.now;
+        close(&mut pair, side);
+        let closed = |p: &Pair| match side {
+            Side::Client => p.clients[0].closed.clone(),
+            Side::Server => p.hosts[0].sessions[0].closed.clone(),
+        };
+        assert!(pair.run_until(400 * SEC, |p| closed(p).is_some()));
+        assert_eq!(closed(&pair), Some(CloseReason::Local));
+        assert!(
+            pair.now - began < 60 * SEC,
+            "as late as the dead path is noticed"
+        );
+    }
 }
 
 /// S10: abort ends one side at once; its talkers get errors.

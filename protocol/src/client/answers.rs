@@ -231,12 +231,7 @@ impl Client {
     /// "Gone" from the session's own server is the end; from another one it is a routing slip until it has been
     /// repeated for a while (A13).
     fn on_gone(&mut self, exchange: u64, instance: Instance) {
-        let only_close = self.session.ending.is_sent()
-            && self.session.ending.is_all_that_is_left(
-                self.session.outbox.base(),
-                self.session.outbox.next_number(),
-            );
-        if only_close {
+        if self.session.is_all_but_close_acknowledged() {
             self.session.end(self.session.ending.reason());
             return;
         }

@@ -167,11 +167,13 @@ impl Session {
                 news: false,
             }); // nothing more of a peer that broke a rule counts
         }
-        let streams = &mut self.streams;
-        let mut news = self
-            .outbox
-            .on_ack(self.now, ack, |told| streams.on_delivered(told))?;
-        if news {
+        let (streams, mut is_delivered) = (&mut self.streams, false);
+        let mut news = self.outbox.on_ack(self.now, ack, |told| {
+            is_delivered = true;
+            streams.on_delivered(told);
+        })?;
+        // Credit is none while more is to be delivered: where somebody reads, there is always some.
+        if is_delivered || (news && self.undelivered() == 0) {
             self.ending.progress_at = None;
         }
         self.streams.on_pool(credit);
@@ -270,11 +272,26 @@ impl Session {
     /// Ends a close that gets no further (A24). Says when to ask again.
     pub(crate) fn check_flush(&mut self) {
         if self.flush_at().is_some_and(|at| at <= self.now) {
-            let reason = self.ending.dying.take().unwrap_or(CloseReason::Stalled {
-                unacknowledged: self.outbox.bytes() + self.streams.unsent_bytes(),
-            });
-            self.end(reason);
+            let dying = self.ending.dying.take();
+            self.end(dying.unwrap_or(if self.is_all_but_close_acknowledged() {
+                self.ending.reason()
+            } else {
+                CloseReason::Stalled {
+                    unacknowledged: self.undelivered(),
+                }
+            }));
         }
+    }
+
+    /// Bytes of streams that were written and not acknowledged.
+    fn undelivered(&self) -> u64 {
+        self.outbox.bytes() + self.streams.unsent_bytes()
+    }
+
+    /// Whether all that is unknown is whether the peer knows of our CLOSE: nothing can be missing.
+    pub(crate) fn is_all_but_close_acknowledged(&self) -> bool {
+        let (base, next) = (self.outbox.base(), self.outbox.next_number());
+        self.ending.is_all_that_is_left(base, next)
     }
 
     pub(crate) fn flush_at(&self) -> Option<Instant> {
