@@ -340,7 +340,7 @@ impl Locked<'_> {
         let work = inside.state.poll(timer::now());
         let task = match work.alarm {
             Some(Alarm::At { at, .. }) => inside.deadline.set(at),
-            Some(Alarm::Off(_)) => inside.deadline.end(),
+            Some(Alarm::Off { .. }) => inside.deadline.end(),
             None => None,
         };
         let has_ended = inside.state.closed().is_some();
@@ -401,3 +401,6 @@ impl Drop for Keeping {
         self.0.turn(|_| ());
     }
 }
+
+#[cfg(test)]
+mod orders;

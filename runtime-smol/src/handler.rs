@@ -3,6 +3,7 @@
 //! Locks are taken in this order: the house's, then one session's. The house's is held to find a session and to forget
 //! one, never while a session works.
 
+use crate::clock::Timer;
 use crate::driver::{Shared, State};
 use crate::front::Service;
 use crate::pending::Pending;
@@ -17,7 +18,6 @@ use bytes::Bytes;
 use posthole_protocol::http::form;
 use posthole_protocol::{Instance, Nonce, RequestId};
 use posthole_runtime::{ListenOptions, Reply, Tried, Visit};
-use smol::Timer;
 use smol::future::FutureExt;
 use std::fmt;
 use std::future::poll_fn;

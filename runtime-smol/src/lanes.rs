@@ -6,6 +6,7 @@
 
 use crate::carrier::direct::DirectLane;
 use crate::carrier::{How, Lane, Pieces, Target};
+use crate::clock;
 use crate::driver::Shared;
 use crate::io::Alarm;
 use crate::spawn::Spawner;
@@ -16,7 +17,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Progress is told to the core no more often than this; its timers are several times longer.
 const PROGRESS: Duration = Duration::from_millis(50);
@@ -151,7 +152,7 @@ impl Slot {
     }
 
     async fn next(self: &Arc<Self>, shared: &Arc<Shared>, idle: &mut Alarm) -> Option<Request> {
-        idle.move_to(Instant::now() + IDLE);
+        idle.move_to(clock::instant() + IDLE);
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(next) = self.poll_next(cx) {
@@ -165,7 +166,7 @@ impl Slot {
                     return Poll::Ready(None);
                 }
                 // Somebody took it off the idle ones just now and is about to say what to do.
-                idle.move_to(Instant::now() + IDLE);
+                idle.move_to(clock::instant() + IDLE);
             }
         })
         .await
@@ -224,10 +225,10 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
     }) = slot.next(&shared, &mut idle).await
     {
         let answer = {
-            let mut told = Instant::now();
+            let mut told = clock::instant();
             let mut progress = || {
-                if told.elapsed() >= PROGRESS {
-                    told = Instant::now();
+                if clock::instant() >= told + PROGRESS {
+                    told = clock::instant();
                     shared.turn(|inside| inside.feed_progress(timer::now(), exchange));
                 }
             };

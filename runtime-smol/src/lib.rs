@@ -59,12 +59,14 @@
 //! client lanes carrier    exchanges begin: tasks, and HTTP under them
 //! server handler pending front    exchanges end: the sessions' house, held requests, and HTTP under them
 //! timer wait wire         the clock and the deadlines; tasks that wait; direct connections
+//! clock simulation        what time it is; and for tests an executor, a clock and a network of a seed's
 //! spawn io                where tasks run; sockets and time as hyper wants them
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod carrier;
 mod client;
+mod clock;
 mod driver;
 pub mod front;
 mod handler;
@@ -74,6 +76,8 @@ mod pending;
 mod random;
 mod server;
 mod session;
+#[cfg(test)]
+mod simulation;
 pub mod spawn;
 mod stream;
 mod timer;

@@ -1,10 +1,10 @@
 //! A session's handle.
 
+use crate::clock::Timer;
 use crate::driver::Shared;
 use crate::stream::Stream;
 use posthole_protocol::{CloseReason, Learned};
 use posthole_runtime::{SessionEnded, Stats, Tried};
-use smol::Timer;
 use smol::future::FutureExt;
 use std::fmt;
 use std::io;

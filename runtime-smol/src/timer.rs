@@ -3,19 +3,20 @@
 //! A session sets its deadline only when its core names one earlier than the one set. Whoever goes round the loop then
 //! tells the reactor itself, without waking the session's task: that is woken when the time has come, and only then.
 
+use crate::clock::{self, Timer};
 use posthole_protocol::Instant;
-use smol::Timer;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-static ZERO: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+pub(crate) static ZERO: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 /// What time it is, for the cores.
 pub(crate) fn now() -> Instant {
     // 2^64 microseconds are 584,000 years.
-    Instant::from_micros(u64::try_from(ZERO.elapsed().as_micros()).unwrap_or(u64::MAX))
+    let since = clock::instant().saturating_duration_since(*ZERO);
+    Instant::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The deadline that a session's task waits for; lives beside the session's state under the same lock.

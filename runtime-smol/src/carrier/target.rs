@@ -4,12 +4,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use posthole_protocol::http::{Plain, ProxyChoice, Tag, UrlError, Way, WayError as ConnectError};
 use posthole_runtime::TlsChoice;
 use std::fmt;
-#[cfg(feature = "tls")]
+#[cfg(any(test, feature = "tls"))]
 use std::sync::Arc;
 
 /// A server and the way there. Made once, shared by its lanes.
 pub struct Target {
     pub(crate) way: Way,
+    /// In tests: what carries instead of sockets.
+    #[cfg(test)]
+    pub(crate) net: Option<Arc<crate::simulation::net::Net>>,
     /// Shared, so that the authorities are read once and sessions are resumed by any lane.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
@@ -36,6 +39,8 @@ impl Target {
         Ok(Target {
             #[cfg(feature = "tls")]
             tls: has_tls.then(|| super::tls::config(tls)).transpose()?,
+            #[cfg(test)]
+            net: None,
             way,
         })
     }
