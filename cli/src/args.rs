@@ -2,6 +2,8 @@
 // The comments are the text of --help, where brackets mean "may be left out".
 #![allow(rustdoc::broken_intra_doc_links)]
 
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use posthole_protocol::http::{Plain, ProxyChoice};
 use posthole_protocol::{Carrier, Config};
 use posthole_runtime::{Direct, Options, TlsChoice};
+
+use values::{parse_direct, parse_idle, parse_mode, parse_path, parse_proxy};
 
 use crate::address::Destination;
 use crate::allow::Pattern;
@@ -453,52 +457,6 @@ pub struct Bench {
     /// Write every sample to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-}
-
-fn parse_mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode @ 0..=0o777) => Ok(mode),
-        _ => Err("three octal digits are wanted, 660 for instance".to_owned()),
-    }
-}
-
-fn parse_idle(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=50_000) => Ok(number),
-        _ => Err("a number from 1 to 50000 is wanted".to_owned()),
-    }
-}
-
-fn parse_path(text: &str) -> Result<String, String> {
-    let fine = text.starts_with('/')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
-    if fine {
-        Ok(text.to_owned())
-    } else {
-        Err("a path begins with `/` and holds no space, `?` or `#`".to_owned())
-    }
-}
-
-// What is wrong with a URL is said when it is used, by who reads it.
-#[allow(clippy::unnecessary_wraps)]
-fn parse_proxy(text: &str) -> Result<ProxyChoice, std::convert::Infallible> {
-    Ok(if text == "none" {
-        ProxyChoice::None
-    } else {
-        ProxyChoice::Url(text.to_owned())
-    })
-}
-
-// As above.
-#[allow(clippy::unnecessary_wraps)]
-fn parse_direct(text: &str) -> Result<Direct, std::convert::Infallible> {
-    Ok(if text == "none" {
-        Direct::Never
-    } else {
-        Direct::At(text.to_owned())
-    })
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ fn on_threads(count: usize) -> bool {
                         stream.read_to_end(&mut got).unwrap();
                         assert_eq!(got, [7; 1_000]);
                         drop(stream);
-                        if number % 2 == 0 {
+                        if number.is_multiple_of(2) {
                             session.close().unwrap();
                         } else {
                             session.abort();
@@ -201,7 +201,7 @@ fn in_tasks(count: usize) -> bool {
                         stream.read_to_end(&mut got).await.unwrap();
                         assert_eq!(got, [7; 1_000]);
                         drop(stream);
-                        if number % 2 == 0 {
+                        if number.is_multiple_of(2) {
                             session.close().await.unwrap();
                         } else {
                             session.abort();

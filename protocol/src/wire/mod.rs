@@ -13,7 +13,8 @@ pub mod head;
 mod header;
 pub mod message;
 mod messages;
-pub mod prefix;
+pub mod params;
+mod prefix;
 mod refusal;
 pub mod varint;
 
@@ -22,7 +23,8 @@ pub use chain::Chain;
 pub use head::Head;
 pub use message::{Content, Control, MAX_PAYLOAD, MAX_REASON, Message};
 pub use messages::Messages;
-pub use prefix::{Ack, AnswerPrefix, MAX_EXCHANGES, MAX_RANGES, Numbers, Params, RequestPrefix};
+pub use params::Params;
+pub use prefix::{Ack, AnswerPrefix, MAX_EXCHANGES, MAX_RANGES, Numbers, RequestPrefix};
 pub use refusal::Refusal;
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::Future;
 use std::net::Shutdown;
 use std::ops::Range;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 /// Seeds, each with a bad network in two of three cases. `FIRST=2785 ORDERS=2786` runs one alone.
@@ -90,23 +91,37 @@ impl Pair {
         told
     }
 
-    /// Ends in order at the client's, and leaves nothing behind. Gives how long all has taken until it had ended.
-    async fn end(self, server: Session) -> Duration {
-        self.client.close().await.unwrap();
+    /// Ends in order, by the client's wish or its last handle, and leaves nothing behind. Gives how long all has taken
+    /// until it had ended.
+    async fn end(self, by: By, server: Session) -> Duration {
+        match by {
+            By::Close => self.client.close().await.unwrap(),
+            By::Drop => {}
+        }
+        drop(self.client);
         assert!(server.wait_closed().await.is_clean());
+        // The client, which may have nobody any more who waits for it.
+        while by == By::Drop && self.net.carried() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
         let took = age();
         // What is given up is given up at once, whatever the network makes of it.
         sleep(Duration::from_millis(1)).await;
         assert_eq!(self.net.carried(), 0, "an exchange goes on");
-        drop((self.client, server));
+        drop(server);
         sleep(AFTERWARDS).await;
         assert_eq!(self.handler.sessions(), 0);
-        assert!(
-            self.shared.upgrade().is_none(),
-            "something holds the session"
-        );
+        let is_held = self.shared.upgrade().is_some();
+        assert!(!is_held, "something holds the session");
         took
     }
+}
+
+/// How a session is ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Close,
+    Drop,
 }
 
 fn config(seed: u64) -> Config {
@@ -225,7 +240,11 @@ async fn conversation(spawner: Spawner, seed: u64) -> Duration {
         talk.recv().await.expect("it panicked");
     }
     drop(client);
-    pair.end(server).await
+    let by = match below(2) {
+        0 => By::Close,
+        _ => By::Drop,
+    };
+    pair.end(by, server).await
 }
 
 /// More short streams at once than may be open, and several who accept them.
@@ -258,7 +277,7 @@ async fn churn(spawner: Spawner, seed: u64) -> Duration {
     for ask in asks {
         ask.recv().await.expect("it panicked");
     }
-    let took = pair.end(server).await;
+    let took = pair.end(By::Close, server).await;
     for end in ends {
         assert!(end.recv().await.unwrap().is_clean());
     }
@@ -315,6 +334,52 @@ async fn until_it_ends(stream: std::io::Result<Stream>) {
         }
     };
     smol::future::zip(reading, writing).await;
+}
+
+/// Whatever waits is told whom to wake, and forgets it when it is dropped.
+async fn given_up(spawner: Spawner) {
+    struct Count;
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {}
+    }
+    let pair = Pair::new(&spawner, &narrow(), 0);
+    let mut streams = Vec::new();
+    let last = loop {
+        match poll_once(pair.client.open()).await {
+            Some(stream) => streams.push(stream.unwrap()),
+            None => break streams[0].clone(),
+        }
+    };
+    let count = Arc::new(Count);
+    let waker = count.clone().into();
+    for _ in 0..3 {
+        let (client, handler) = (&pair.client, &pair.handler);
+        let mut waiting: [Pin<Box<dyn Future<Output = ()> + '_>>; 4] = [
+            Box::pin(async { drop(client.open().await) }),
+            Box::pin(async { drop(client.accept().await) }),
+            Box::pin(async { drop(client.wait_closed().await) }),
+            Box::pin(async { drop(handler.accept().await) }),
+        ];
+        for future in &mut waiting {
+            let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        assert_eq!(Arc::strong_count(&count), 2 + waiting.len());
+        drop(waiting);
+        assert_eq!(
+            Arc::strong_count(&count),
+            2,
+            "a list remembers who has gone"
+        );
+    }
+    drop((last, streams));
+    let server = pair.handler.accept().await.unwrap();
+    pair.end(By::Close, server).await;
+}
+
+#[test]
+fn a_future_that_is_dropped_is_forgotten() {
+    run(1, given_up);
 }
 
 #[test]

@@ -113,18 +113,19 @@ impl Net {
         way().await;
         progress();
         let mut body = body.clone().into_bytes();
-        match fate {
-            Fate::RequestLost => {
-                sleep(patience).await;
-                return Err(trouble(Failure::TimedOut, true));
-            }
-            Fate::Refused => {
-                way().await;
-                return Err(trouble(Failure::Middlebox { status: 502 }, true));
-            }
-            Fate::RequestCorrupt => body = corrupt(body),
-            Fate::Twice => self.again(body.clone()),
-            _ => {}
+        if fate == Fate::RequestLost {
+            sleep(patience).await;
+            return Err(trouble(Failure::TimedOut, true));
+        }
+        if fate == Fate::Refused {
+            way().await;
+            return Err(trouble(Failure::Middlebox { status: 502 }, true));
+        }
+        if fate == Fate::RequestCorrupt {
+            body = corrupt(body);
+        }
+        if fate == Fate::Twice {
+            self.again(body.clone());
         }
         // Dropped where it waits: whoever asked has gone.
         let answered = async { Ok(self.handler.begin(body).await) };
@@ -191,7 +192,12 @@ async fn harmed(fate: Fate, patience: Duration, body: Bytes) -> Result<Bytes, Tr
             Ok(body.slice(..half))
         }
         Fate::AnswerCorrupt => Ok(corrupt(body)),
-        _ => Ok(body),
+        Fate::Unharmed
+        | Fate::NoConnection
+        | Fate::RequestLost
+        | Fate::RequestCorrupt
+        | Fate::Refused
+        | Fate::Twice => Ok(body),
     }
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::testing::{Names, Pair, client};
+use crate::work::Alarm;
 use posthole_protocol::{Config, Failure};
 use std::time::Duration;
 

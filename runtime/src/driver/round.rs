@@ -1,0 +1,141 @@
+//! One round of the loop: all that the core has to say, and what follows from it.
+
+use super::State;
+use crate::machine::Machine;
+use crate::reply::Reply;
+use crate::wait::Waiters;
+use crate::work::{Alarm, Work};
+use posthole_protocol::{Event, Instant};
+use tracing::trace;
+
+impl<R, W: Waiters> State<R, W> {
+    /// All that the core has to say, and what follows from it.
+    pub fn poll(&mut self, now: Instant) -> Work<R, W> {
+        let mut work = Work::new();
+        if !self.broken {
+            self.drive(now, &mut work);
+        }
+        if self.closed.is_some() && self.leave(&mut work) {
+            if !std::mem::replace(&mut self.over, true) {
+                work.over = true;
+                work.alarm = Some(Alarm::Off {
+                    instead_of: self.armed.take(),
+                });
+            }
+        } else {
+            work.alarm = self.alarm();
+        }
+        work.wakes = std::mem::take(&mut self.wakes);
+        work
+    }
+
+    fn drive(&mut self, now: Instant, work: &mut Work<R, W>) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed || self.machine.next_timeout().is_some_and(|at| at <= now) {
+            self.machine.feed_timeout(now);
+        }
+        match &mut self.machine {
+            Machine::Client(core) => {
+                work.dial = core.poll_dial();
+                while let Some(request) = core.poll_request(now) {
+                    let (exchange, bytes) = (request.exchange, request.body.len());
+                    if request.long {
+                        trace!("{exchange}, a direct connection: a bundle of {bytes} bytes");
+                        work.writes.push(request);
+                    } else {
+                        trace!("{exchange}: a request of {bytes} bytes");
+                        work.requests.push(request);
+                    }
+                }
+                work.cancelled
+                    .extend(std::iter::from_fn(|| core.poll_cancel()));
+            }
+            Machine::Server { core, held } => {
+                while let Some(response) = core.poll_response(now) {
+                    let (exchange, bytes) = (response.exchange, response.body.len());
+                    trace!(
+                        "{:?}: exchange {exchange}: an answer of {bytes} bytes",
+                        core.id()
+                    );
+                    if !response.last {
+                        work.said.push((response.request, exchange, response.body));
+                        continue;
+                    }
+                    // None: whoever asked has hung up.
+                    if let Some(responder) = held.remove(&response.request) {
+                        let reply = Reply::to(response.exchange, response.body);
+                        work.replies.push((responder, reply));
+                    }
+                }
+            }
+        }
+        while let Some(event) = self.machine.poll_event() {
+            self.on_event(event, work);
+        }
+        work.news = self.path.news();
+    }
+
+    fn on_event(&mut self, event: Event, work: &mut Work<R, W>) {
+        match event {
+            Event::Connected => {
+                work.announce = !std::mem::replace(&mut self.connected, true);
+                self.wakes.extend(self.milestone.take());
+            }
+            Event::Incoming => self.wakes.extend(self.incoming.take()),
+            Event::CanOpen => self.wakes.extend(self.room.take()),
+            Event::Readable(id) => {
+                let wake = self.streams.get_mut(&id).and_then(|s| s.readable.take());
+                self.wakes.extend(wake);
+            }
+            Event::Writable(id) => {
+                let wake = self.streams.get_mut(&id).and_then(|s| s.writable.take());
+                self.wakes.extend(wake);
+            }
+            Event::Closed(reason) => {
+                work.closed = Some(reason.clone());
+                self.closed = Some(reason);
+                self.wake_all();
+            }
+            Event::Finished(_) => {}
+            Event::Learned(lesson) => work.lessons.push(lesson),
+            // News that a later core brings and that nobody here waits for.
+            _ => {}
+        }
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        for ends in self.streams.values_mut() {
+            self.wakes.extend(ends.readable.take());
+            self.wakes.extend(ends.writable.take());
+        }
+        for waiters in [&mut self.room, &mut self.incoming, &mut self.milestone] {
+            self.wakes.extend(waiters.take());
+        }
+    }
+
+    /// The session has ended: lets go of what only a live one needs. Whether nothing is left to do.
+    fn leave(&mut self, work: &mut Work<R, W>) -> bool {
+        match &mut self.machine {
+            Machine::Client(core) => self.broken || core.next_timeout().is_none(),
+            Machine::Server { core, held } => {
+                let over = self.broken || core.is_over();
+                if over {
+                    // The core has answered all that it owes; who is still here gets a lost exchange.
+                    let rest = held.drain();
+                    work.replies
+                        .extend(rest.map(|(_, responder)| (responder, Reply::unavailable())));
+                }
+                over
+            }
+        }
+    }
+
+    fn alarm(&mut self) -> Option<Alarm> {
+        let at = self.machine.next_timeout()?;
+        if self.armed.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        let instead_of = self.armed.replace(at);
+        Some(Alarm::At { at, instead_of })
+    }
+}
