@@ -1,8 +1,10 @@
 //! Streamed answers: tried, believed and dropped (A22, S20; PROTOCOL §5.9).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use posthole_protocol::{Carrier, Client, Config, Event, Lesson};
+use posthole_protocol::wire::{Content, Message, RequestPrefix};
+use posthole_protocol::{Carrier, Client, Config, Event, Instant, Lesson};
 use posthole_tests::app::{Script, Talker};
+use posthole_tests::craft::FakeServer;
 use posthole_tests::fault::Fate;
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
@@ -32,6 +34,41 @@ fn lost(pair: &Pair) -> usize {
 }
 
 /// What a server says on its own comes half a round trip later, however fast one thing follows the other.
+/// A message that makes a 65th range counts as not arrived; the server, for which nothing is lost on the way while the
+/// answer goes on, would never say it again, and a stream of 200 stood still for ever.
+#[test]
+fn what_cannot_be_kept_track_of_ends_a_streamed_answer() {
+    let mut fake = FakeServer::unanswered(Config::default().by(Carrier::Streamed));
+    fake.client.reads_pieces();
+    fake.answer(&[]);
+    let asked = |fake: &mut FakeServer| {
+        fake.run_for(2 * SEC);
+        fake.collect();
+        let asks = |prefix: &RequestPrefix| prefix.streamed == Some(0);
+        fake.open
+            .iter()
+            .find(|(_, r)| asks(&r.prefix))
+            .map(|(exchange, _)| *exchange)
+    };
+    let exchange = asked(&mut fake).expect("it asks for one");
+    fake.prefix.more = Some(10_000);
+    let mut say = |number: u64| {
+        let message = Message {
+            number,
+            content: Content::Void,
+        };
+        let body = fake.body_of(exchange, &[message]);
+        let now = Instant::from_micros(fake.now);
+        fake.client.feed_bundles(now, exchange, body).unwrap();
+        fake.client.poll_cancel()
+    };
+    for range in 1..=64 {
+        assert_eq!(say(2 * range), None);
+    }
+    assert_eq!(say(4), None, "that one is known");
+    assert_eq!(say(2 * 65), Some(exchange));
+}
+
 #[test]
 fn s5_what_a_server_says_waits_for_no_request() {
     let mut behind = Vec::new();

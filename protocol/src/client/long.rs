@@ -91,7 +91,13 @@ impl Client {
                     let outbox = &self.session.outbox;
                     let (before, acked) = (outbox.single(exchange.0), outbox.acked());
                     let held_for = Duration::from_micros(decoded.prefix.held_for);
+                    let missed = self.session.missed;
                     self.on_bundle(exchange.0, decoded, size);
+                    // While it lives, the server would not say again what counts as not arrived (§5.8.4).
+                    if self.session.missed > missed {
+                        self.end_long(true);
+                        return Ok(());
+                    }
                     self.on_heard(before, held_for);
                     let (now, acked) = (self.session.now, self.session.outbox.acked() - acked);
                     if let Some(long) = &mut self.direct.long {

@@ -215,7 +215,13 @@ impl Client {
             match bundle {
                 Ok(Bundle::Session(decoded)) => {
                     let (more, newest) = (decoded.prefix.more, decoded.prefix.newest);
+                    let missed = self.session.missed;
                     self.on_bundle(exchange, decoded, size);
+                    // While it lives, the server would not say again what counts as not arrived (§5.8.4).
+                    if self.session.missed > missed && !is_end {
+                        self.end_stream(true, None);
+                        return self.end_if_done();
+                    }
                     match more {
                         Some(millis) if !is_end => self.on_stream_heard(millis, newest),
                         Some(_) => ended = false,

@@ -54,6 +54,7 @@ impl Server {
             }
             Some(_) | None => {}
         }
+        let missed = self.session.missed;
         self.on_bundle(request, first, size);
         while let Some(Ok(Bundle::Session(more))) =
             decode::<RequestPrefix>(&mut body, &self.session.id, None)
@@ -69,6 +70,10 @@ impl Server {
         }
         if self.vouched && (self.again || self.session.inbox.next() > 0) {
             self.session.on_connected();
+        }
+        // While it lives, its client would not say again what counts as not arrived (§5.8.4).
+        if self.session.missed > missed && self.exchanges.is_duplex(request) {
+            return Err(self.end_long(request));
         }
         Ok(())
     }

@@ -63,6 +63,8 @@ pub(crate) struct Session {
     pub(crate) ending: Ending,
     bundles: u64,
     newest: Option<u64>,
+    /// Messages that came and could not be kept track of so far (§4.3).
+    pub(crate) missed: u64,
     /// Bundles that could not be read so far (S8).
     pub(crate) unread: u64,
     /// Since when something has been waiting to be sent, to be said.
@@ -90,6 +92,7 @@ impl Session {
             ending: Ending::default(),
             bundles: 0,
             newest: None,
+            missed: 0,
             unread: 0,
             waiting_since: None,
             lazy_since: None,
@@ -186,6 +189,8 @@ impl Session {
             };
             if self.inbox.note(self.now, message.number, count, bytes) {
                 self.on_message(message, body)?;
+            } else {
+                self.missed += 1;
             }
         }
         self.check_close();
