@@ -13,7 +13,7 @@ part() {
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
     whole) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak -- whole || true ;;
-    leaks) cargo run -q --release -p posthole-tests --example leaks || true ;;
+    leaks) cargo run -q --release -p posthole-tests --example leaks 4000 || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
     sample) sample ;;
     coverage) coverage ;;
