@@ -350,7 +350,7 @@ impl<R, W: Waiters> State<R, W> {
         held.remove(&request)
     }
 
-    /// The clock has reached the moment of an [`Alarm`], which is set no longer. Another may have been set since.
+    /// The clock has reached the moment of an [`Alarm`](crate::Alarm), which is set no longer. Another may have been set since.
     pub fn rang(&mut self, now: Instant) {
         self.armed.take_if(|armed| *armed <= now);
     }
