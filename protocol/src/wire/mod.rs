@@ -13,8 +13,8 @@ pub mod head;
 mod header;
 pub mod message;
 mod messages;
-pub mod params;
-mod prefix;
+mod params;
+pub mod prefix;
 mod refusal;
 pub mod varint;
 

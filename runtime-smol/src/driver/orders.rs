@@ -200,7 +200,6 @@ async fn receive(stream: &Stream, number: u64, length: usize) {
 /// Says how much comes and then that, while the other side does the same.
 async fn talk(stream: Stream, number: u64, length: usize) {
     let (reads, sends) = (stream.clone(), stream);
-    // Which of the two goes on first when both can is the executor's to draw only if they are tasks of their own.
     smol::future::zip(
         receive(&reads, number, length),
         send(&sends, number, length),

@@ -151,7 +151,7 @@ impl Net {
                 let Some(put) = how.pieces else {
                     return Err(trouble(Failure::Cut, true));
                 };
-                // What it was to become of its first half, and the rest is whole.
+                // Which of its pieces the harm is done to.
                 let mut left = 1 + below(8);
                 while let Some(piece) = pieces.next().await {
                     let piece = piece.map_err(|_| trouble(Failure::Cut, true))?;

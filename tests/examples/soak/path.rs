@@ -140,7 +140,7 @@ impl Relay {
         }
     }
 
-    /// Resets each that is open, and each that comes, after a random time of 0.2 to 2 s.
+    /// Resets each that is open, and each that comes, after a random time: 0.2 s at least, a second on average.
     pub(crate) fn reset_at_random(&self, time: Duration) {
         let (mut rng, until) = (Rng::new(9), Instant::now() + time);
         while Instant::now() < until {

@@ -91,7 +91,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         UNHARMED,
     ),
     whole(
-        "1 GiB, every connection reset after 0.2 to 2 s",
+        "1 GiB, every connection reset after 0.2 s at least, 1 s on average",
         Way::Relay,
         PACED,
         |world, load| {
