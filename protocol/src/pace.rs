@@ -58,6 +58,11 @@ impl Pace {
         self.target as usize
     }
 
+    /// Bytes per second, 0 while unknown.
+    pub(crate) fn rate(&self) -> u64 {
+        self.rate
+    }
+
     /// How long a bundle may take on its way, with room for half the rate.
     pub(crate) fn takes(&self) -> Duration {
         let rate = if self.rate > 0 {

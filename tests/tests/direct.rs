@@ -2,8 +2,12 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::{Carrier, Client, Config, Duration, Event, Instant, Lesson, SessionId};
+use posthole_protocol::wire::{Content, Message};
+use posthole_protocol::{
+    Carrier, Client, Config, Duration, Event, Instant, Lesson, RequestId, SessionId,
+};
 use posthole_tests::app::Script;
+use posthole_tests::craft::{FakeClient, FakeServer};
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
@@ -497,4 +501,52 @@ fn a8_one_bundle_until_there_is_an_answer() {
     assert!(!second.long);
     let carried = numbers_up(&id, &second.body.into_bytes());
     assert!(carried.is_empty(), "{carried:?}");
+}
+
+/// A message alone in its range of numbers.
+fn far(range: u64) -> [Message; 1] {
+    [Message {
+        number: 2 * range,
+        content: Content::Void,
+    }]
+}
+
+/// §5.8.4: a client that drops a message for want of ranges would wait for it in vain while the connection lives.
+#[test]
+fn what_a_client_cannot_keep_track_of_ends_its_connection() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let now = Instant::from_micros(fake.now);
+    fake.client.knows_direct(now, Duration::ZERO);
+    assert!(fake.client.poll_dial().is_some());
+    let connection = fake.client.feed_dialled(now).unwrap();
+    let mut say = |message: &[Message]| {
+        let body = fake.body_of(connection, message);
+        fake.client.feed_bundles(now, connection, body).unwrap();
+        fake.client.poll_cancel()
+    };
+    for range in 1..=64 {
+        assert_eq!(say(&far(range)), None);
+    }
+    assert_eq!(say(&far(2)), None, "that one is known");
+    assert_eq!(say(&far(65)), Some(connection));
+}
+
+/// §5.8.4: so would a server.
+#[test]
+fn what_a_server_cannot_keep_track_of_ends_its_connection() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    let (connection, exchange) = (RequestId::new(1_000), fake.exchange);
+    fake.prefix.long = Some(0);
+    let mut say = |message: &[Message]| {
+        fake.exchange = exchange;
+        let body = fake.body_of(message);
+        let now = Instant::from_micros(fake.now);
+        let server = &mut fake.session().unwrap().machine;
+        server.feed_request(now, connection, body)
+    };
+    for range in 1..=64 {
+        say(&far(range)).unwrap();
+    }
+    say(&far(2)).expect("that one is known");
+    say(&far(65)).expect_err("it counts as not arrived");
 }

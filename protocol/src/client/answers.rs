@@ -151,6 +151,9 @@ impl Client {
         if let Some(least) = self.path.round_trip() {
             self.session.on_round_trip(least);
         }
+        if let Some(rate) = self.path.rate_up() {
+            self.session.on_rate(rate);
+        }
         let (config, hold) = (&self.session.config, &mut self.hold);
         if held_for >= entry.wait && !entry.probe && hold.on_held(config, entry.wait) {
             let wait = hold.wait(config, now);

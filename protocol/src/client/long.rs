@@ -102,6 +102,7 @@ impl Client {
                     let (now, acked) = (self.session.now, self.session.outbox.acked() - acked);
                     if let Some(long) = &mut self.direct.long {
                         long.pace.on_acked(now, acked);
+                        self.session.on_rate(long.pace.rate());
                     }
                 }
                 Ok(Bundle::Refusal(refusal)) => {

@@ -16,6 +16,7 @@ mod rebase;
 mod requests;
 mod schedule;
 mod streamed;
+mod time;
 
 use crate::config::{Config, SMALL_BODY};
 use crate::error::{CloseReason, Failure, OpenError, UnknownExchange};

@@ -99,6 +99,7 @@ impl Server {
         let number = held.number;
         if let Some(long) = &mut held.long {
             long.pace.on_acked(now, acked);
+            self.session.on_rate(long.pace.rate());
             if core::mem::take(&mut long.doubted) {
                 self.session.outbox.prompt(number);
             }
@@ -123,6 +124,7 @@ impl Server {
         long.kind = Kind::Streamed { heard: hears };
         if hears {
             long.pace.on_acked(now, acked);
+            self.session.on_rate(long.pace.rate());
             if core::mem::take(&mut long.doubted) {
                 self.session.outbox.prompt(number);
             }

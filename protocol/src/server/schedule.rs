@@ -339,5 +339,6 @@ impl Server {
         } else {
             (3 * self.rate + rate) / 4
         };
+        self.session.on_rate(self.rate);
     }
 }

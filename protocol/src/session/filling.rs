@@ -20,6 +20,10 @@ const CRUMB: usize = 1024;
 /// the body below which the receiver copies it (§6.3.3).
 const TURNS: usize = 3;
 
+/// Where the way carries more, turns are as long as lets each stream have one within this part of a second: fewer, larger
+/// pieces cost both ends less, and no stream notices.
+const ROUNDS: u64 = 50;
+
 /// In a long exchange an acknowledgement costs no exchange, and by how soon it comes the sender learns what the wire
 /// carries: owed for so long at most, or for so many bytes.
 const LONG_ACK: Duration = Duration::from_millis(20);
@@ -65,7 +69,7 @@ impl Session {
         }
         let sendable = usize::try_from(self.streams.sendable()).unwrap_or(left);
         messages.reserve(left.min(sendable).div_ceil(MAX_PAYLOAD));
-        let turn = if self.config.classic { 0 } else { left / TURNS };
+        let turn = self.turn(left);
         while messages.len() < most && left > 0 && self.may_number() {
             let max = left.saturating_sub(DATA_HEADER);
             // Nothing is cut for the sake of a bundle's last bytes.
@@ -93,6 +97,16 @@ impl Session {
         self.inbox.on_ack_sent();
         self.stamp();
         messages
+    }
+
+    /// How many bytes of one stream come before it is another's turn, with so much room in the bundle.
+    fn turn(&self, left: usize) -> usize {
+        if self.config.classic {
+            return 0;
+        }
+        let streams = self.streams.in_turn().max(1) as u64;
+        let carried = usize::try_from(self.rate / ROUNDS / streams).unwrap_or(usize::MAX);
+        (left / TURNS).max(carried)
     }
 
     /// The bytes of a bundle.
@@ -194,6 +208,11 @@ impl Session {
     /// A round trip on the empty wire takes this long.
     pub(crate) fn on_round_trip(&mut self, least: Duration) {
         self.gather = self.config.gather.min(least / 2);
+    }
+
+    /// The way to the peer carries so many bytes a second.
+    pub(crate) fn on_rate(&mut self, rate: u64) {
+        self.rate = rate;
     }
 
     /// Bytes that could be sent now.

@@ -76,6 +76,8 @@ pub(crate) struct Session {
     pub(crate) peer_ack_delay: Duration,
     /// How long small writes gather: no longer than half of what a round trip takes.
     gather: Duration,
+    /// Bytes a second that the way to the peer carries, as measured last; 0 while unknown.
+    rate: u64,
     /// For the heads of the next bundles, and the list of what goes into the next one: both empty between bundles.
     memory: BytesMut,
     messages: Vec<Message>,
@@ -100,6 +102,7 @@ impl Session {
             connected_told: false,
             peer_ack_delay: config.ack_delay,
             gather: config.gather,
+            rate: 0,
             memory: BytesMut::new(),
             messages: Vec::new(),
             config,

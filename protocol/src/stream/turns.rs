@@ -181,6 +181,11 @@ impl Streams {
         content
     }
 
+    /// How many streams take turns now.
+    pub(crate) fn in_turn(&self) -> usize {
+        self.bulk.len()
+    }
+
     /// About how many bytes could be sent now; exact as to none.
     pub(crate) fn sendable(&self) -> u64 {
         let waiting = self.fresh.iter().chain(&self.bulk).take(16);

@@ -21,7 +21,7 @@ pub(crate) struct Outgoing {
 }
 
 /// Pieces handed to one call; a longer chain takes several.
-const PIECES: usize = 32;
+const PIECES: usize = 64;
 
 impl Outgoing {
     pub(super) fn new(reply: Reply, persist: Persist) -> Outgoing {
