@@ -368,4 +368,83 @@ mod tests {
         assert_eq!(session.outbox.next_number(), 65_536);
         assert_eq!(session.speak_at(1, room), None);
     }
+
+    const ROOM: Room = Room {
+        bytes: 256 * 1024,
+        small: false,
+        long: false,
+    };
+
+    /// A client that may send whatever it likes, and streams that have taken what they could of so many bytes.
+    fn writing(streams: usize, bytes: usize) -> (Session, Vec<(StreamId, usize)>) {
+        let id = SessionId::from_bytes([1; 16]);
+        let mut session = Session::new(Side::Client, Config::default(), id, Instant::ZERO);
+        session.streams.on_pool(1 << 30);
+        let write = |session: &mut Session| {
+            let id = session.open().unwrap();
+            let mut stream = session.stream(id).unwrap();
+            let mut data = Bytes::from(alloc::vec![7; bytes]);
+            (id, stream.write(&mut data).unwrap())
+        };
+        let streams = (0..streams).map(|_| write(&mut session)).collect();
+        while session.poll_event().is_some() {}
+        (session, streams)
+    }
+
+    /// The streams whose bytes are in the next bundle, in order.
+    fn senders(session: &mut Session, exchange: u64) -> Vec<StreamId> {
+        let messages = session.fill(exchange, Instant::ZERO, ROOM);
+        let mut senders: Vec<StreamId> = messages
+            .iter()
+            .filter_map(|m| match &m.content {
+                Content::Data { stream, .. } => Some(*stream),
+                _ => None,
+            })
+            .collect();
+        senders.dedup();
+        session.give_back(messages);
+        senders
+    }
+
+    #[test]
+    fn turns_are_as_long_as_lets_each_stream_have_one_within_20_ms() {
+        for (rate, streams, in_a_bundle) in [
+            (0, 8, 3),
+            (5_000_000, 8, 3),
+            (50_000_000, 2, 1),
+            (50_000_000, 8, 2),
+            (1_000_000_000, 8, 1),
+        ] {
+            let (mut session, _) = writing(streams, 500_000);
+            session.on_rate(rate);
+            // A stream's first message is ahead of the turns.
+            let _ = senders(&mut session, 0);
+            let _ = senders(&mut session, 1);
+            let senders = senders(&mut session, 2);
+            let fits = in_a_bundle..=in_a_bundle + 1;
+            assert!(fits.contains(&senders.len()), "{rate}: {senders:?}");
+        }
+    }
+
+    /// What is not yet sent is bounded, shared, and whoever waits for others' is woken when it is sent, though nothing has
+    /// been acknowledged.
+    #[test]
+    fn a_writer_is_woken_when_what_others_wrote_is_sent() {
+        let (mut session, streams) = writing(2, 8 << 20);
+        let [(first, took), (second, left)] = streams[..] else {
+            panic!("two streams");
+        };
+        assert_eq!(took, 16 * 1024 + (4 << 20) / 3 * 2);
+        assert_eq!(left, 16 * 1024 + ((4 << 20) - took) / 3 * 2);
+        session.on_rate(1_000_000_000);
+        for exchange in 0..20 {
+            let senders = senders(&mut session, exchange);
+            assert!(exchange < 2 || senders == [first], "{senders:?}");
+            if let Some(event) = session.poll_event() {
+                assert_eq!(event, Event::Writable(second));
+                return;
+            }
+        }
+        panic!("all but its own is sent, and it sleeps");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::recv::{RecvHalf, RecvState};
 use super::send::{SendHalf, SendState};
-use super::{WORTH_SAYING, WORTH_WAKING, share};
+use super::{WORTH_SAYING, share};
 use crate::config::OWN_CREDIT;
 use crate::error::ResetCode;
 use crate::event::Event;
@@ -133,7 +133,7 @@ impl Entry {
             return Some(Event::Readable(id));
         }
         if self.send.blocked
-            && (closing || self.send.state != SendState::Open || room >= WORTH_WAKING)
+            && (closing || self.send.state != SendState::Open || self.send.is_worth_waking(room))
         {
             self.send.blocked = false;
             return Some(Event::Writable(id));

@@ -35,6 +35,13 @@ pub(crate) enum Side {
 /// Room that makes it worth waking a writer: half of what every stream owns.
 const WORTH_WAKING: u64 = OWN_CREDIT / 2;
 
+/// What may wait to be sent for the first time, of all streams together and shared like the pools: bundles find enough, and
+/// the processor still has it in its cache.
+const UNSENT: u64 = 4 << 20;
+
+/// How often writers are looked at while what waits is sent: each time so many bytes have gone.
+const LOOK: u64 = 64 * 1024;
+
 /// What a stream with nothing to send before may write at once and still go ahead of other streams, in bytes.
 const KEYSTROKE: u64 = 2048;
 
@@ -85,6 +92,7 @@ pub(crate) struct Streams {
     received: u64,
     send_pool: u64,
     pooled: u64,
+    unsent: u64,
     /// Nothing more may be written: the session is closing.
     closing: bool,
     closed: bool,
@@ -121,6 +129,7 @@ impl Streams {
             received: 0,
             send_pool: config.send_pool,
             pooled: 0,
+            unsent: 0,
             closing: false,
             closed: false,
         }
@@ -133,15 +142,18 @@ impl Streams {
             entry.send.charged(),
             entry.send.pooled(),
             entry.recv.charged(),
+            entry.send.queue.len(),
         );
         let result = change(entry);
         self.charged = self.charged - before.0 + entry.send.charged();
         self.pooled = self.pooled - before.1 + entry.send.pooled();
         self.received = self.received - before.2 + entry.recv.charged();
+        let unsent = self.unsent - before.3 + entry.send.queue.len();
         let (more_credit, more_room) = (
             entry.send.charged() < before.0,
-            entry.send.pooled() < before.1,
+            entry.send.pooled() < before.1 || unsent / LOOK < self.unsent / LOOK,
         );
+        self.unsent = unsent;
         self.place(id);
         if more_credit {
             self.on_credit();
@@ -197,7 +209,7 @@ impl Streams {
             self.says.push_back(id);
         }
         let writable = entry.send.blocked
-            && (closing || entry.send.state != SendState::Open || room >= WORTH_WAKING);
+            && (closing || entry.send.state != SendState::Open || entry.send.is_worth_waking(room));
         if (writable || entry.finished || (entry.recv.blocked && entry.has_read_news()))
             && !entry.news
         {
@@ -243,8 +255,10 @@ impl Streams {
         let Some(entry) = self.table.get(&id.0) else {
             return 0;
         };
-        let others = self.pooled - entry.send.pooled();
-        (OWN_CREDIT + share(self.send_pool, others)).saturating_sub(entry.send.buffered())
+        let left = |pool, others, own| (OWN_CREDIT + share(pool, others)).saturating_sub(own);
+        let (kept, waits) = (entry.send.buffered(), entry.send.queue.len());
+        let kept = left(self.send_pool, self.pooled - entry.send.pooled(), kept);
+        kept.min(left(UNSENT, self.unsent - waits, waits))
     }
 
     fn is_ours(&self, id: StreamId) -> bool {

@@ -1,12 +1,15 @@
 //! What the application should know of its streams. Derived from their state when it is polled (C1, C6).
 
-use super::{Streams, WORTH_WAKING};
+use super::Streams;
 use crate::event::Event;
 use crate::id::StreamId;
 
 impl Streams {
     pub(super) fn wake_writers(&mut self) {
-        let ready = |id: &&StreamId| self.room(**id) >= WORTH_WAKING;
+        let ready = |id: &&StreamId| {
+            let entry = self.table.get(&id.0);
+            entry.is_some_and(|e| e.send.is_worth_waking(self.room(**id)))
+        };
         for id in self
             .writers
             .iter()

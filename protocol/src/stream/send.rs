@@ -1,5 +1,6 @@
 //! The sending half of one stream (PROTOCOL §6).
 
+use super::WORTH_WAKING;
 use super::pieces::Pieces;
 use crate::config::OWN_CREDIT;
 use crate::error::ResetCode;
@@ -74,6 +75,12 @@ impl SendHalf {
             | SendState::Reset { .. }
             | SendState::Done { reset: false } => self.sent.saturating_sub(self.limit),
         }
+    }
+
+    /// Whether so much room is reason to wake the writer: at least as much as still waits, so that each wake moves many
+    /// bytes, as sockets have it.
+    pub(crate) fn is_worth_waking(&self, room: u64) -> bool {
+        room >= WORTH_WAKING.max(self.queue.len())
     }
 
     /// Whether there is something to be numbered, credit aside.
