@@ -186,6 +186,7 @@ impl Client {
             self.lessons.note(Lesson::DirectLost);
         }
         self.direct.on_lost(now);
+        self.session.on_rate(0);
         if self.direct.is_only() {
             self.on_lost(number);
         } else {

@@ -124,7 +124,6 @@ impl Server {
         long.kind = Kind::Streamed { heard: hears };
         if hears {
             long.pace.on_acked(now, acked);
-            self.session.on_rate(long.pace.rate());
             if core::mem::take(&mut long.doubted) {
                 self.session.outbox.prompt(number);
             }

@@ -21,8 +21,9 @@ const CRUMB: usize = 1024;
 const TURNS: usize = 3;
 
 /// Where the way carries more, turns are as long as lets each stream have one within this part of a second: fewer, larger
-/// pieces cost both ends less, and no stream notices.
-const ROUNDS: u64 = 50;
+/// pieces cost both ends less. But no longer than so many bytes, of which a rate that was measured wrongly makes none.
+const ROUNDS: u64 = 200;
+const LONGEST_TURN: usize = 1 << 20;
 
 /// In a long exchange an acknowledgement costs no exchange, and by how soon it comes the sender learns what the wire
 /// carries: owed for so long at most, or for so many bytes.
@@ -106,7 +107,7 @@ impl Session {
         }
         let streams = self.streams.in_turn().max(1) as u64;
         let carried = usize::try_from(self.rate / ROUNDS / streams).unwrap_or(usize::MAX);
-        (left / TURNS).max(carried)
+        (left / TURNS).max(carried.min(LONGEST_TURN))
     }
 
     /// The bytes of a bundle.
@@ -210,9 +211,11 @@ impl Session {
         self.gather = self.config.gather.min(least / 2);
     }
 
-    /// The way to the peer carries so many bytes a second.
+    /// The way to the peer carries so many bytes a second; 0: that is not known any more.
     pub(crate) fn on_rate(&mut self, rate: u64) {
-        self.rate = rate;
+        if self.config.learning {
+            self.rate = rate;
+        }
     }
 
     /// Bytes that could be sent now.

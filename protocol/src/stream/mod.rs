@@ -35,12 +35,10 @@ pub(crate) enum Side {
 /// Room that makes it worth waking a writer: half of what every stream owns.
 const WORTH_WAKING: u64 = OWN_CREDIT / 2;
 
-/// What may wait to be sent for the first time, of all streams together and shared like the pools: bundles find enough, and
-/// the processor still has it in its cache.
+/// What may wait to be sent for the first time: so much by the streams that have their turns now, together, and by any of
+/// them at least the lesser amount. Bundles find enough in it, and the processor still has it in its cache.
 const UNSENT: u64 = 4 << 20;
-
-/// How often writers are looked at while what waits is sent: each time so many bytes have gone.
-const LOOK: u64 = 64 * 1024;
+const UNSENT_LEAST: u64 = 64 * 1024;
 
 /// What a stream with nothing to send before may write at once and still go ahead of other streams, in bytes.
 const KEYSTROKE: u64 = 2048;
@@ -92,7 +90,6 @@ pub(crate) struct Streams {
     received: u64,
     send_pool: u64,
     pooled: u64,
-    unsent: u64,
     /// Nothing more may be written: the session is closing.
     closing: bool,
     closed: bool,
@@ -129,7 +126,6 @@ impl Streams {
             received: 0,
             send_pool: config.send_pool,
             pooled: 0,
-            unsent: 0,
             closing: false,
             closed: false,
         }
@@ -142,18 +138,15 @@ impl Streams {
             entry.send.charged(),
             entry.send.pooled(),
             entry.recv.charged(),
-            entry.send.queue.len(),
         );
         let result = change(entry);
         self.charged = self.charged - before.0 + entry.send.charged();
         self.pooled = self.pooled - before.1 + entry.send.pooled();
         self.received = self.received - before.2 + entry.recv.charged();
-        let unsent = self.unsent - before.3 + entry.send.queue.len();
         let (more_credit, more_room) = (
             entry.send.charged() < before.0,
-            entry.send.pooled() < before.1 || unsent / LOOK < self.unsent / LOOK,
+            entry.send.pooled() < before.1,
         );
-        self.unsent = unsent;
         self.place(id);
         if more_credit {
             self.on_credit();
@@ -255,10 +248,12 @@ impl Streams {
         let Some(entry) = self.table.get(&id.0) else {
             return 0;
         };
-        let left = |pool, others, own| (OWN_CREDIT + share(pool, others)).saturating_sub(own);
-        let (kept, waits) = (entry.send.buffered(), entry.send.queue.len());
-        let kept = left(self.send_pool, self.pooled - entry.send.pooled(), kept);
-        kept.min(left(UNSENT, self.unsent - waits, waits))
+        let others = self.pooled - entry.send.pooled();
+        let kept = OWN_CREDIT + share(self.send_pool, others);
+        // Whoever has no credit waits for its reader, and takes nothing from those who have their turns.
+        let waits = (UNSENT / self.in_turn().max(1) as u64).max(UNSENT_LEAST);
+        let waits = waits.saturating_sub(entry.send.queue.len());
+        kept.saturating_sub(entry.send.buffered()).min(waits)
     }
 
     fn is_ours(&self, id: StreamId) -> bool {

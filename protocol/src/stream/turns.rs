@@ -17,13 +17,13 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// A stream sends so many bytes, where a turn has `length` bytes or one message, whichever is more. Whether its
-    /// turn is over.
+    /// A stream sends so many bytes, where a turn has `length` bytes or one message, whichever is more; a turn that has begun
+    /// becomes no longer. Whether its turn is over.
     fn take(&mut self, stream: StreamId, bytes: usize, length: usize) -> bool {
         if self.of.replace(stream) != Some(stream) || self.left == 0 {
             self.left = length;
         }
-        self.left = self.left.saturating_sub(bytes);
+        self.left = self.left.min(length).saturating_sub(bytes);
         self.left == 0
     }
 }
