@@ -15,16 +15,10 @@ enum Fate {
 }
 
 impl Client {
-    /// Time enters here. A jump beyond what was waited for, as after a sleep, restarts the clock that gives up.
+    /// Time enters here.
     pub(super) fn advance(&mut self, now: Instant) {
-        let slept = self
-            .next_timeout()
-            .is_some_and(|at| now.since(at) > self.session.config.wait);
-        if slept {
-            self.session.ending.progress_at = None;
-        }
-        self.session.advance(now);
-        if slept {
+        let due = self.next_timeout();
+        if self.session.advance(now, due) {
             self.fails.on_jump(self.session.now);
         }
     }

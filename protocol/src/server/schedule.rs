@@ -179,17 +179,10 @@ impl Server {
 
     // --- time ----------------------------------------------------------------------------------------------
 
-    /// Time enters here. A jump beyond what was waited for, as after a pause of the machine, restarts the clock that
-    /// gives up (A19).
+    /// Time enters here.
     pub(super) fn advance(&mut self, now: Instant) {
-        let slept = self
-            .next_timeout()
-            .is_some_and(|at| now.since(at) > self.session.config.wait);
-        if slept {
-            self.session.ending.progress_at = None;
-        }
-        self.session.advance(now);
-        if slept {
+        let due = self.next_timeout();
+        if self.session.advance(now, due) {
             self.last_request = self.session.now;
         }
     }

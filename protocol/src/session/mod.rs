@@ -122,14 +122,20 @@ impl Session {
         since.into_iter().flatten().for_each(visit);
     }
 
-    /// The one place where time moves: an earlier `now` counts as the latest seen (C4).
-    pub(crate) fn advance(&mut self, now: Instant) {
+    /// The one place where time moves: an earlier `now` counts as the latest seen (C4). `due`: what was waited for. Whether
+    /// there was a jump beyond it, as after a sleep, which restarts every clock that gives up (A19).
+    pub(crate) fn advance(&mut self, now: Instant, due: Option<Instant>) -> bool {
+        let slept = due.is_some_and(|at| now.since(at) > self.config.wait);
+        if slept {
+            self.ending.progress_at = None;
+        }
         self.now = self.now.max(now);
         self.stamp();
         // Not where a poll stamps: the latest feed before it may be long ago.
         if self.ending.is_closing() {
             self.ending.progress_at.get_or_insert(self.now);
         }
+        slept
     }
 
     /// Notes since when something waits. What was written since the last feed counts from this one.

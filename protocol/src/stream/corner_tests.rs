@@ -6,8 +6,10 @@ use super::*;
 use crate::error::ResetCode;
 use crate::event::Event;
 use crate::outbox::Outbox;
+use crate::outbox::{Delivered, DeliveredWhat};
 use crate::wire::{Content, MAX_PAYLOAD};
 use alloc::vec;
+use bytes::Bytes;
 
 const CODE: ResetCode = ResetCode(1);
 

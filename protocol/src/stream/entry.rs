@@ -132,9 +132,7 @@ impl Entry {
             self.recv.blocked = false;
             return Some(Event::Readable(id));
         }
-        if self.send.blocked
-            && (closing || self.send.state != SendState::Open || self.send.is_worth_waking(room))
-        {
+        if self.send.is_news(room, closing) {
             self.send.blocked = false;
             return Some(Event::Writable(id));
         }

@@ -6,6 +6,7 @@
 mod entry;
 mod handle;
 mod news;
+mod peer;
 mod pieces;
 mod recv;
 mod send;
@@ -14,12 +15,9 @@ mod turns;
 pub use handle::Stream;
 
 use crate::config::{Config, OWN_CREDIT};
-use crate::error::{OpenError, Violation};
+use crate::error::OpenError;
 use crate::id::StreamId;
-use crate::outbox::{Delivered, DeliveredWhat};
-use crate::wire::Control;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use bytes::Bytes;
 use entry::{Entry, Queue, Say};
 use recv::{RecvHalf, RecvState};
 use send::{SendHalf, SendState};
@@ -201,9 +199,9 @@ impl Streams {
             self.urgent += usize::from(say == Say::Urgent);
             self.says.push_back(id);
         }
-        let writable = entry.send.blocked
-            && (closing || entry.send.state != SendState::Open || entry.send.is_worth_waking(room));
-        if (writable || entry.finished || (entry.recv.blocked && entry.has_read_news()))
+        if (entry.send.is_news(room, closing)
+            || entry.finished
+            || (entry.recv.blocked && entry.has_read_news()))
             && !entry.news
         {
             entry.news = true;
@@ -293,124 +291,6 @@ impl Streams {
 
     pub(crate) fn accept(&mut self) -> Option<StreamId> {
         self.incoming.pop_front()
-    }
-
-    /// Makes sure that the peer may speak of this stream, and that it is there if it should be.
-    fn reach(&mut self, id: StreamId) -> Result<(), Violation> {
-        let index = id.0 >> 1;
-        if self.is_ours(id) {
-            return if index < self.opened {
-                Ok(())
-            } else {
-                Err(Violation::StreamCount)
-            };
-        }
-        if index >= self.theirs_told {
-            return Err(Violation::StreamCount);
-        }
-        while self.theirs <= index {
-            let id = StreamId(self.theirs * 2 + (self.side as u64 ^ 1));
-            self.theirs += 1;
-            self.add(id, false);
-            self.incoming.push_back(id);
-            self.incoming_news = true;
-        }
-        Ok(())
-    }
-
-    // --- what the peer says --------------------------------------------------------------------------------
-
-    pub(crate) fn on_data(
-        &mut self,
-        id: StreamId,
-        offset: u64,
-        payload: Bytes,
-        fin: bool,
-        body: usize,
-    ) -> Result<(), Violation> {
-        self.reach(id)?;
-        if let Some(result) = self.update(id, |e| e.recv.insert(offset, payload, fin, body)) {
-            result?;
-        }
-        if self.received > self.pool {
-            Err(Violation::Credit)
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) fn on_control(&mut self, control: &Control) -> Result<(), Violation> {
-        match *control {
-            Control::StreamCredit { stream, limit } => {
-                self.reach(stream)?;
-                let grew = self.update(stream, |e| {
-                    let grew = limit > e.send.limit;
-                    e.send.limit = limit.max(e.send.limit);
-                    grew
-                });
-                if grew == Some(true) {
-                    self.on_credit();
-                }
-            }
-            Control::Streams { total } => {
-                self.may_open = self.may_open.max(total);
-            }
-            Control::Reset { stream, code, size } => {
-                self.reach(stream)?;
-                let (pool, received) = (self.pool, self.received);
-                let reset = self.update(stream, |e| {
-                    // What it says it sent must have had credit, though none of it is kept.
-                    let others = received - e.recv.charged();
-                    if others + size.saturating_sub(e.recv.announced) > pool {
-                        return Err(Violation::Credit);
-                    }
-                    e.recv.on_reset(code, size)
-                });
-                reset.unwrap_or(Ok(()))?;
-            }
-            Control::Stop { stream, code } => {
-                self.reach(stream)?;
-                self.update(stream, |e| {
-                    if !matches!(
-                        e.send.state,
-                        SendState::Done { .. } | SendState::Reset { .. }
-                    ) {
-                        e.send.stopped = Some(code);
-                    }
-                });
-            }
-            Control::Close { .. } | Control::Unknown => {}
-            Control::NotUnderstood => return Err(Violation::NotUnderstood),
-            Control::Malformed => return Err(Violation::Malformed),
-        }
-        Ok(())
-    }
-
-    /// The pool that the peer offers; never shrinks.
-    pub(crate) fn on_pool(&mut self, pool: u64) {
-        if pool > self.peer_pool {
-            self.peer_pool = pool;
-            self.on_credit();
-        }
-    }
-
-    pub(crate) fn on_delivered(&mut self, told: Delivered) {
-        self.update(told.stream, |e| {
-            e.send.unacked = e.send.unacked.saturating_sub(told.bytes);
-            match told.what {
-                DeliveredWhat::Data => {}
-                DeliveredWhat::Fin => {
-                    if let SendState::Sent { fin } = &mut e.send.state {
-                        *fin = true;
-                    }
-                }
-                DeliveredWhat::Reset => e.send.state = SendState::Done { reset: true },
-            }
-            if e.send.state == (SendState::Sent { fin: true }) && e.send.unacked == 0 {
-                e.send.state = SendState::Done { reset: false };
-                e.finished = true;
-            }
-        });
     }
 
     // --- the end -----------------------------------------------------------------------------------------

@@ -83,6 +83,11 @@ impl SendHalf {
         room >= WORTH_WAKING.max(self.queue.len())
     }
 
+    /// Whether a writer that waits is to be told, with so much room.
+    pub(crate) fn is_news(&self, room: u64, closing: bool) -> bool {
+        self.blocked && (closing || self.state != SendState::Open || self.is_worth_waking(room))
+    }
+
     /// Whether there is something to be numbered, credit aside.
     pub(crate) fn is_waiting(&self) -> bool {
         match self.state {
