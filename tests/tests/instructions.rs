@@ -67,7 +67,7 @@ fn instructions_in_steady_state() {
             "--release",
             "-p",
             "posthole-tests",
-            "--example",
+            "--bin",
             "cost",
             "--target-dir",
         ])
@@ -75,9 +75,12 @@ fn instructions_in_steady_state() {
         .current_dir(workspace)
         .status();
     assert!(built.unwrap().success());
-    let program = target.join("release/examples/cost");
-    let [bulk, messages, bytes] = steady(&program, "bulk");
-    let [ping, pings, _] = steady(&program, "ping");
+    let program = target.join("release/cost");
+    let ([bulk, messages, bytes], [ping, pings, _]) = std::thread::scope(|scope| {
+        let bulk = scope.spawn(|| steady(&program, "bulk"));
+        let ping = steady(&program, "ping");
+        (bulk.join().unwrap(), ping)
+    });
     let counted = [
         ("for each MB of bulk", bulk * 1_000_000 / bytes, BULK_PER_MB),
         (
