@@ -1,6 +1,6 @@
 //! `serve` and `connect` as tasks on smol: no thread waits for anybody.
 //!
-//! All tasks run on smol's own executor, whose number of threads the environment's `SMOL_THREADS` sets.
+//! All tasks run where the library's do by default, on as many threads as the environment's `SMOL_THREADS` says.
 
 pub(crate) mod connect;
 pub(crate) mod copy;
@@ -10,3 +10,10 @@ mod link;
 mod reverse;
 pub(crate) mod serve;
 pub(crate) mod stdio;
+
+use posthole_smol::Spawner;
+use std::future::Future;
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    Spawner::default().spawn(task);
+}

@@ -1,17 +1,20 @@
 //! Where tasks run.
 
-use smol::future::FutureExt;
+use smol::Executor;
+use smol::future::{self, FutureExt};
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::thread;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts tasks on an executor, which must run for as long as anything here is in use. Cheap to clone.
 ///
-/// The default is smol's global executor, which runs on threads of its own.
+/// The default is an executor that all defaults in a process share, on a thread of its own, or as many as the environment's
+/// `SMOL_THREADS` says when it is first used.
 ///
 /// ```
 /// use posthole_smol::spawn::Spawner;
@@ -46,12 +49,115 @@ impl Spawner {
 
 impl Default for Spawner {
     fn default() -> Spawner {
-        Spawner::new(|task| smol::spawn(task).detach())
+        static SHARED: LazyLock<Spawner> = LazyLock::new(|| {
+            let threads = std::env::var("SMOL_THREADS").ok();
+            own(threads.and_then(|it| it.parse().ok()).unwrap_or(1))
+        });
+        SHARED.clone()
     }
+}
+
+/// An executor on so many threads, one at least, which end with the process.
+fn own(threads: usize) -> Spawner {
+    let executor = Arc::new(Executor::new());
+    for n in 1..=threads.max(1) {
+        let executor = Arc::clone(&executor);
+        let started = thread::Builder::new()
+            .name(format!("posthole-{n}"))
+            .spawn(move || smol::block_on(run(&executor, future::pending::<()>())));
+        if let Err(error) = started {
+            // With no thread at all nothing would ever run.
+            assert!(n > 1, "no thread can be started for tasks: {error}");
+            tracing::warn!(%error, "no more threads can be started for tasks");
+            break;
+        }
+    }
+    Spawner::new(move |task| executor.spawn(task).detach())
+}
+
+/// After so many tasks the reactor is asked what has come. A task that moves bulk takes a twentieth of a millisecond and
+/// more, and there is always another one: whoever is asked after 200, as smol's own loop does, leaves it to async-io's
+/// thread to wait for sockets meanwhile, which is woken for each of them and wakes the tasks' thread in turn.
+const FEW: usize = 4;
+
+/// Runs an executor's tasks until `until` is done, as [`Executor::run`] does, but looks at sockets and timers after every
+/// few tasks instead of after 200: for executors that run a [`Spawner`]'s tasks. Where bulk moves it takes a fifth less
+/// processor time, and who types beside it waits for milliseconds less. To be run by `smol::block_on`; on as many threads
+/// as wanted.
+///
+/// Dropping the future stops nothing but this loop; tasks stay in the executor.
+///
+/// ```
+/// use posthole_smol::spawn;
+/// let executor = smol::Executor::new();
+/// let task = executor.spawn(async { 7 });
+/// assert_eq!(smol::block_on(spawn::run(&executor, task)), 7);
+/// ```
+pub async fn run<T>(executor: &Executor<'_>, until: impl Future<Output = T>) -> T {
+    let tasks = async {
+        loop {
+            if !(0..FEW).fold(false, |ran, _| executor.try_tick() || ran) {
+                executor.tick().await;
+            }
+            future::yield_now().await;
+        }
+    };
+    until.or(tasks).await
 }
 
 impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawner")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Counter {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn tasks_that_never_rest_let_the_reactor_be_asked_every_few_of_them() {
+        let executor = Executor::new();
+        let ran = Arc::new(Counter::default());
+        for _ in 0..3 {
+            let ran = Arc::clone(&ran);
+            let restless = future::poll_fn(move |cx| {
+                Arc::clone(&ran).wake();
+                cx.waker().wake_by_ref();
+                std::task::Poll::<()>::Pending
+            });
+            executor.spawn(restless).detach();
+        }
+        let woken = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut running = pin!(run(&executor, future::pending::<()>()));
+        for turn in 1..10 {
+            assert!(
+                running
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            assert_eq!(ran.count(), turn * FEW);
+            assert!(woken.count() >= turn, "it would not be polled again");
+        }
     }
 }

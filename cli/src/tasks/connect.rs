@@ -20,6 +20,7 @@ use crate::live::{Live, Place};
 use crate::reverse::Wanted;
 use crate::socks::{PATIENCE, ROOM, SocksError, Step, Talk};
 use crate::stop::Stop;
+use crate::tasks::spawn;
 use crate::unix;
 
 /// Running forwards over one session.
@@ -47,7 +48,7 @@ impl Client {
                 link: Arc::clone(&link),
                 live: Arc::clone(&live),
             });
-            smol::spawn(accept(listener, shared)).detach();
+            spawn(accept(listener, shared));
         }
         reverse::start(wanted, &link, &live);
         Ok(Client { link, live })
@@ -90,7 +91,7 @@ async fn accept(listener: Async<TcpListener>, shared: Arc<Shared>) {
             continue;
         }
         if let Some(place) = shared.live.enter() {
-            smol::spawn(carry(socket, Arc::clone(&shared), place)).detach();
+            spawn(carry(socket, Arc::clone(&shared), place));
         }
     }
 }

@@ -10,6 +10,7 @@ use smol::{Timer, future};
 use super::far::close_within;
 use crate::link::{Attempts, Slot};
 use crate::stop::Stop;
+use crate::tasks::spawn;
 
 /// The session that new connections are to use.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Link {
             slot: Slot::new(),
         });
         let kept = Arc::clone(&link);
-        smol::spawn(async move { kept.keep().await }).detach();
+        spawn(async move { kept.keep().await });
         link
     }
 

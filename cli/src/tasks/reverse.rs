@@ -21,6 +21,7 @@ use crate::live::{Live, Place};
 use crate::preamble::{Asked, encode, encode_listen};
 use crate::refusal::Refusal;
 use crate::reverse::{CONNECT, Kept, Ports, Wanted};
+use crate::tasks::spawn;
 
 /// Keeps these ports over whatever sessions there are.
 pub(super) fn start(wanted: Vec<Wanted>, link: &Arc<Link>, live: &Arc<Live>) {
@@ -35,7 +36,7 @@ pub(super) fn start(wanted: Vec<Wanted>, link: &Arc<Link>, live: &Arc<Live>) {
             }
         }
     };
-    smol::spawn(keeping).detach();
+    spawn(keeping);
 }
 
 /// Asks for all ports, and connects what comes from them until the session ends.
@@ -47,11 +48,11 @@ async fn keep_all(session: &Session, wanted: &Arc<Vec<Wanted>>, live: &Arc<Live>
             drop(session);
             all[n].ended(end.err().as_ref());
         };
-        smol::spawn(kept).detach();
+        spawn(kept);
     }
     while let Ok(stream) = session.accept().await {
         match live.enter() {
-            Some(place) => smol::spawn(connect(stream, Arc::clone(wanted), place)).detach(),
+            Some(place) => spawn(connect(stream, Arc::clone(wanted), place)),
             None => stream.reset(Refusal::Busy.code()),
         }
     }
@@ -117,7 +118,7 @@ pub(super) async fn lease(
     let kept = got.kept;
     match got.before {
         Some(before) => before.reset(Refusal::TakenOver.code()),
-        None => smol::spawn(accept(Arc::clone(&kept), Arc::clone(live))).detach(),
+        None => spawn(accept(Arc::clone(&kept), Arc::clone(live))),
     }
     let port = Bytes::copy_from_slice(&kept.at.port().to_be_bytes());
     if stream.write_bytes(port).await.is_ok() {
@@ -153,7 +154,7 @@ async fn accept(kept: Arc<Kept<Session, Stream>>, live: Arc<Live>) {
             continue;
         }
         if let Some(place) = live.enter() {
-            smol::spawn(carry(socket, Arc::clone(&kept), place)).detach();
+            spawn(carry(socket, Arc::clone(&kept), place));
         }
     }
 }

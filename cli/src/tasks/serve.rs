@@ -17,6 +17,7 @@ use crate::preamble::{Asked, Incoming, PreambleError};
 use crate::refusal::Refusal;
 use crate::reverse::Ports;
 use crate::serve::{PREAMBLE, ServeOptions, Visit};
+use crate::tasks::spawn;
 
 /// A running server.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Server {
             live,
             ports,
         });
-        smol::spawn(accept(Arc::clone(&listener), Arc::clone(&shared))).detach();
+        spawn(accept(Arc::clone(&listener), Arc::clone(&shared)));
         Ok(Server {
             listener,
             shared,
@@ -80,7 +81,7 @@ async fn accept(listener: Arc<Listener>, shared: Arc<Shared>) {
             return;
         };
         let visit = Visit::begin(number);
-        smol::spawn(watch(session, visit, Arc::clone(&shared))).detach();
+        spawn(watch(session, visit, Arc::clone(&shared)));
     }
 }
 
@@ -88,14 +89,13 @@ async fn watch(session: Session, visit: Visit, shared: Arc<Shared>) {
     while let Ok(stream) = session.accept().await {
         match shared.live.enter() {
             Some(place) => {
-                smol::spawn(carry(
+                spawn(carry(
                     stream,
                     session.clone(),
                     visit,
                     Arc::clone(&shared),
                     place,
-                ))
-                .detach();
+                ));
             }
             None => stream.reset(visit.is_full().code()),
         }
