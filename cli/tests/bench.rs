@@ -55,6 +55,33 @@ fn a_longer_path_is_in_the_way_of_all_alike() {
     assert!(stdout.contains("over a path of 30 ms"), "{stdout}");
 }
 
+#[test]
+fn a_narrow_path_and_lost_exchanges_are_said_and_survived() {
+    let (code, stdout, stderr) = run(
+        "bench --tests up --rounds 1 --seconds 300ms --rtt 10ms --rate 50 --loss 5 --runtimes blocking -q",
+    );
+    assert_eq!(code, Some(0), "{stderr:#?}");
+    let said = "over a path of 10 ms and 50 Mbit/s, 5 % of the exchanges lost";
+    assert!(stdout.contains(said), "{stdout}");
+    let rates = stdout.lines().filter(|line| line.contains("MB/s  "));
+    for line in rates {
+        let mut words = line.split_whitespace();
+        let rate: f64 = words.find_map(|word| word.parse().ok()).unwrap();
+        // What waited in buffers at the end counts as carried.
+        assert!(rate < 50.0, "{line}");
+    }
+}
+
+#[test]
+fn direct_connections_are_measured_where_they_are_asked_for() {
+    let (code, stdout, stderr) =
+        run("bench --tests up8,ping --rounds 1 --seconds 20ms --direct -q");
+    assert_eq!(code, Some(0), "{stderr:#?}");
+    assert!(stdout.contains("on loopback, by direct TCP"), "{stdout}");
+    let (code, _, stderr) = run("bench --direct --rtt 10ms");
+    assert_eq!(code, Some(2), "{stderr:#?}");
+}
+
 #[cfg(target_os = "linux")]
 mod ends {
     use super::*;

@@ -54,7 +54,8 @@ pub struct Demo {
 Examples:
   posthole bench
   posthole bench --tests up,down,ping --rounds 9
-  posthole bench --tests down --rtt 50ms --seconds 5
+  posthole bench --tests up8,down8 --direct
+  posthole bench --tests up,down --rtt 100ms --rate 100 --loss 1 --seconds 10s
   posthole bench --tests idle-sessions --idle 10000 --json idle.json")]
 pub struct Bench {
     /// Which tests; all without this
@@ -87,6 +88,20 @@ pub struct Bench {
     /// How long the way between client and server takes, there and back
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub rtt: Option<Duration>,
+
+    /// How many million bits a second go over that way, each direction of its own
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: Option<u32>,
+
+    /// How many of a hundred exchanges are lost before the server, one half in silence and one by a reset
+    ///
+    /// By a proxy that takes bodies whole. The relays lose nothing.
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, conflicts_with = "direct")]
+    pub loss: Option<f64>,
+
+    /// Have sessions over direct TCP connections instead of HTTP
+    #[arg(long, conflicts_with_all = ["rtt", "rate"])]
+    pub direct: bool,
 
     /// Write every sample to this file, as JSON
     #[arg(long, value_name = "FILE")]

@@ -1,10 +1,10 @@
 //! A long path on loopback: a relay that hands on every byte half a round trip after it came, with much under way at a
-//! time. It knows no loss, no rate and no slow start.
+//! time, and so many bytes a second. It knows no loss and no slow start.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -15,30 +15,39 @@ const WINDOW: usize = 16 << 20;
 /// Bytes taken at a time.
 const PIECE: usize = 64 * 1024;
 
-/// Passes every connection on to `to`, `round_trip` later there and back.
+/// Passes every connection on to `to`, `round_trip` later there and back, `rate` million bits a second of all together
+/// each way, or without limit if that is 0.
 pub(super) fn run(
     to: SocketAddr,
     round_trip: Duration,
+    rate: u32,
     ready: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     ready(listener.local_addr()?);
+    let (up, down) = (Wire::new(rate), Wire::new(rate));
     for near in listener.incoming().map_while(Result::ok) {
+        let wires = (Arc::clone(&up), Arc::clone(&down));
         let _ = thread::Builder::new()
             .stack_size(STACK)
-            .spawn(move || join(&near, to, round_trip));
+            .spawn(move || join(&near, to, round_trip, wires));
     }
     Ok(())
 }
 
-fn join(near: &TcpStream, to: SocketAddr, round_trip: Duration) -> io::Result<()> {
+fn join(
+    near: &TcpStream,
+    to: SocketAddr,
+    round_trip: Duration,
+    (up, down): (Arc<Wire>, Arc<Wire>),
+) -> io::Result<()> {
     let far = &TcpStream::connect(to)?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     // Before a client can say anything, its handshake takes a round trip.
     let (there, back) = (
-        Way::new(round_trip / 2, Instant::now() + round_trip),
-        Way::new(round_trip / 2, Instant::now()),
+        Way::new(up, round_trip / 2, Instant::now() + round_trip),
+        Way::new(down, round_trip / 2, Instant::now()),
     );
     let (there, back) = (&there, &back);
     thread::scope(|scope| {
@@ -57,8 +66,38 @@ fn spawn<'s>(scope: &'s Scope<'s, '_>, work: impl FnOnce() + Send + 's) -> io::R
         .map(drop)
 }
 
-/// One direction.
+/// What all connections share in one direction: bytes wait for those before them.
+struct Wire {
+    /// Nanoseconds that a byte takes.
+    pace: f64,
+    free: Mutex<Instant>,
+}
+
+impl Wire {
+    fn new(mbit: u32) -> Arc<Wire> {
+        let pace = if mbit == 0 {
+            0.0
+        } else {
+            8_000.0 / f64::from(mbit)
+        };
+        Arc::new(Wire {
+            pace,
+            free: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// When so many bytes that come now have gone over it.
+    fn pass(&self, bytes: usize) -> Instant {
+        let mut free = self.free.lock().unwrap_or_else(|e| e.into_inner());
+        let takes = Duration::from_nanos((bytes as f64 * self.pace) as u64);
+        *free = (*free).max(Instant::now()) + takes;
+        *free
+    }
+}
+
+/// One direction of one connection.
 struct Way {
+    wire: Arc<Wire>,
     delay: Duration,
     not_before: Instant,
     state: Mutex<State>,
@@ -74,8 +113,9 @@ struct State {
 }
 
 impl Way {
-    fn new(delay: Duration, not_before: Instant) -> Way {
+    fn new(wire: Arc<Wire>, delay: Duration, not_before: Instant) -> Way {
         Way {
+            wire,
             delay,
             not_before,
             state: Mutex::default(),
@@ -87,7 +127,7 @@ impl Way {
         let mut piece = vec![0; PIECE];
         loop {
             let read = from.read(&mut piece).unwrap_or(0);
-            let due = Instant::now().max(self.not_before) + self.delay;
+            let due = self.wire.pass(read).max(self.not_before) + self.delay;
             let mut state = self.lock();
             state.pieces.push_back((due, piece[..read].to_vec()));
             state.bytes += read;
@@ -147,12 +187,22 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
+    fn bytes_of_all_connections_wait_for_those_before_them() {
+        let wire = Wire::new(8);
+        let began = Instant::now();
+        assert!(wire.pass(1_000_000) >= began + Duration::from_secs(1));
+        assert!(wire.pass(1_000_000) >= began + Duration::from_secs(2));
+        let free = Wire::new(0);
+        assert!(free.pass(usize::MAX / 2) <= Instant::now());
+    }
+
+    #[test]
     fn bytes_and_ends_arrive_late_but_whole() {
         let far = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = far.local_addr().unwrap();
         let (tell, ready) = mpsc::channel();
         let round_trip = Duration::from_millis(20);
-        thread::spawn(move || run(to, round_trip, |addr| tell.send(addr).unwrap()));
+        thread::spawn(move || run(to, round_trip, 100, |addr| tell.send(addr).unwrap()));
         let began = Instant::now();
         let mut near = TcpStream::connect(ready.recv().unwrap()).unwrap();
         let (mut far, _) = far.accept().unwrap();

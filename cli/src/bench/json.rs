@@ -21,6 +21,9 @@ impl fmt::Display for Json<'_> {
             "  \"rtt_ms\": {},",
             args.rtt.unwrap_or_default().as_secs_f64() * 1e3
         )?;
+        writeln!(f, "  \"rate_mbit\": {},", number(args.rate.map(f64::from)))?;
+        writeln!(f, "  \"loss_percent\": {},", args.loss.unwrap_or_default())?;
+        writeln!(f, "  \"direct\": {},", args.direct)?;
         writeln!(f, "  \"idle\": {},", args.idle)?;
         writeln!(f, "  \"processors\": {},", about.processors())?;
         writeln!(f, "  \"others\": {},", number(about.others))?;

@@ -3,7 +3,7 @@
 //! ```text
 //! system    what is measured: processes of this program, started anew for every measurement    crew
 //! load      the tests, from the near end: bulk, ping, idle     stream (the bytes, checked), usage (what it takes)
-//! parts     what else runs in those processes: far (the load's other end), relay, delay, sessions
+//! parts     what else runs in those processes: far (the load's other end), relay, delay, lossy, sessions
 //! stats, results, table, json     what it comes to
 //! ```
 //!
@@ -44,7 +44,7 @@ use crate::runtime::Runtime;
 use crew::Crew;
 use load::Extent;
 use results::Results;
-use system::Site;
+use system::{Path, Site};
 
 /// Runs the tests and prints the table.
 ///
@@ -54,7 +54,12 @@ pub fn run(args: &Bench, show: Show) -> Result<(), Error> {
     raise_descriptors();
     let site = Site {
         crew: Crew::of_this_program().map_err(Error::failed)?,
-        round_trip: args.rtt.filter(|rtt| !rtt.is_zero()),
+        path: Path {
+            round_trip: args.rtt.unwrap_or_default(),
+            rate: args.rate.unwrap_or_default(),
+            loss: args.loss.unwrap_or_default(),
+            direct: args.direct,
+        },
         most: args.idle,
     };
     let mut results = Results::new(loads(args), systems(args), args.rounds);

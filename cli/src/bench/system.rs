@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   near end ──▶ relay   ──▶ [delay] ──▶ relay ──▶ far end
-//!   near end ──▶ connect ──▶ [delay] ──▶ serve ──▶ far end
+//!   near end ──▶ connect ──▶ [delay] ──▶ [lossy] ──▶ serve ──▶ far end
 //! ```
 
 use std::fmt;
@@ -132,7 +132,7 @@ pub(super) struct Tunnel {
     /// The two whose use counts.
     pub(super) client: Member,
     pub(super) server: Member,
-    _delay: Option<Member>,
+    _between: Vec<Member>,
 }
 
 impl Tunnel {
@@ -147,15 +147,27 @@ impl Tunnel {
 pub(super) struct Holding {
     pub(super) server: Member,
     pub(super) holder: Member,
-    _delay: Option<Member>,
+    _between: Vec<Member>,
+}
+
+/// A path between two ends on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path {
+    pub(super) round_trip: Duration,
+    /// Million bits a second; 0: any number.
+    pub(super) rate: u32,
+    /// How many of a hundred exchanges are lost.
+    pub(super) loss: f64,
+    /// Whether it is for TCP instead of HTTP.
+    pub(super) direct: bool,
 }
 
 /// How systems are started.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) crew: Crew,
-    /// The round trip between the two ends.
-    pub(super) round_trip: Option<Duration>,
+    /// What is between the two ends.
+    pub(super) path: Path,
     /// The most connections or sessions that a test has.
     pub(super) most: usize,
 }
@@ -173,18 +185,21 @@ impl Site {
                 let relay =
                     |to: SocketAddr| self.listening(&["bench-part", "relay", &to.to_string()]);
                 let (server, addr) = relay(far)?;
-                let (delay, addr) = self.delayed(addr)?;
+                let mut between = Vec::new();
+                let addr = self.delayed(addr, &mut between)?;
                 let (client, entry) = relay(addr)?;
                 Ok(Tunnel {
                     entry,
                     client,
                     server,
-                    _delay: delay,
+                    _between: between,
                 })
             }
             System::Posthole { client, server } => {
                 let (server, addr) = self.serve(server, far)?;
-                let (delay, addr) = self.delayed(addr)?;
+                let mut between = Vec::new();
+                let addr = self.lossy(addr, &mut between)?;
+                let addr = self.delayed(addr, &mut between)?;
                 let arguments = [
                     "connect",
                     &format!("http://{addr}/"),
@@ -203,7 +218,7 @@ impl Site {
                     entry,
                     client,
                     server,
-                    _delay: delay,
+                    _between: between,
                 })
             }
         }
@@ -217,7 +232,9 @@ impl Site {
     ) -> Result<Holding, Failed> {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let (server, addr) = self.serve(server, nowhere)?;
-        let (delay, addr) = self.delayed(addr)?;
+        let mut between = Vec::new();
+        let addr = self.lossy(addr, &mut between)?;
+        let addr = self.delayed(addr, &mut between)?;
         let arguments = [
             "bench-part",
             "sessions",
@@ -230,19 +247,20 @@ impl Site {
         Ok(Holding {
             server,
             holder,
-            _delay: delay,
+            _between: between,
         })
     }
 
     fn serve(&self, end: End, allow: SocketAddr) -> Result<(Member, SocketAddr), Failed> {
         // Beside those of the test there are those that try whether it is ready.
         let most = (self.most + 100).to_string();
-        let arguments = [
+        let allow = allow.to_string();
+        let mut arguments = vec![
             "serve",
             "--listen",
             "127.0.0.1:0",
             "--allow",
-            &allow.to_string(),
+            &allow,
             "--max-connections",
             &most,
             "--max-sessions",
@@ -252,19 +270,39 @@ impl Site {
             "--with-parent",
             "--quiet",
         ];
+        if self.path.direct {
+            arguments.extend(["--tcp", "127.0.0.1:0"]);
+        }
         let server = self.crew.start(&arguments, end.set())?;
         let url = server.says("listening on http://")?;
         Ok((server, address(url.trim_end_matches('/'))?))
     }
 
-    /// Where to connect to, to reach `to` over the path that is asked for.
-    fn delayed(&self, to: SocketAddr) -> Result<(Option<Member>, SocketAddr), Failed> {
-        let Some(round_trip) = self.round_trip else {
-            return Ok((None, to));
-        };
+    /// Where to connect to, to reach `to` over a path as long and narrow as is asked for.
+    fn delayed(&self, to: SocketAddr, between: &mut Vec<Member>) -> Result<SocketAddr, Failed> {
+        let Path {
+            round_trip, rate, ..
+        } = self.path;
+        if round_trip.is_zero() && rate == 0 {
+            return Ok(to);
+        }
         let time = format!("{}ms", round_trip.as_secs_f64() * 1e3);
-        let (delay, addr) = self.listening(&["bench-part", "delay", &to.to_string(), &time])?;
-        Ok((Some(delay), addr))
+        let rate = rate.to_string();
+        let part = ["bench-part", "delay", &to.to_string(), &time, &rate];
+        let (delay, addr) = self.listening(&part)?;
+        between.push(delay);
+        Ok(addr)
+    }
+
+    /// Where to send requests to, to have as many of them lost as is asked for.
+    fn lossy(&self, to: SocketAddr, between: &mut Vec<Member>) -> Result<SocketAddr, Failed> {
+        if self.path.loss == 0.0 {
+            return Ok(to);
+        }
+        let loss = self.path.loss.to_string();
+        let (lossy, addr) = self.listening(&["bench-part", "lossy", &to.to_string(), &loss])?;
+        between.push(lossy);
+        Ok(addr)
     }
 
     fn listening(&self, arguments: &[&str]) -> Result<(Member, SocketAddr), Failed> {

@@ -83,18 +83,33 @@ fn short(value: f64) -> String {
     }
 }
 
+/// What is between the ends, in words.
+fn path(args: &Bench) -> String {
+    let rtt = args.rtt.filter(|rtt| !rtt.is_zero());
+    let mut is: Vec<String> = Vec::new();
+    is.extend(rtt.map(|rtt| format!("{} ms", rtt.as_secs_f64() * 1e3)));
+    is.extend(args.rate.map(|rate| format!("{rate} Mbit/s")));
+    let mut path = match is.is_empty() {
+        true => "on loopback".into(),
+        false => format!("over a path of {}", is.join(" and ")),
+    };
+    if args.direct {
+        path.push_str(", by direct TCP");
+    }
+    if let Some(loss) = args.loss {
+        path.push_str(&format!(", {loss} % of the exchanges lost"));
+    }
+    path
+}
+
 fn legend(about: &About<'_>) -> String {
     let Bench {
         rounds,
         seconds,
-        rtt,
         idle,
         ..
     } = about.args;
-    let path = match rtt {
-        Some(rtt) if !rtt.is_zero() => format!("over a path of {} ms", rtt.as_secs_f64() * 1e3),
-        Some(_) | None => "on loopback".into(),
-    };
+    let path = path(about.args);
     let others = about.others.map_or(String::new(), |others| {
         format!(", {others:.1} of them busy with other things")
     });
