@@ -3,6 +3,9 @@
 use core::fmt;
 use core::time::Duration;
 
+/// No body is limited to less, in bytes, so that any message fits (A2).
+pub(crate) const BODY_MIN: u32 = 32 * 1024;
+
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -313,11 +316,11 @@ impl ConfigBuilder {
             "idle >= give_up + 3 x wait + patience, or a client that may still come back is dropped",
         )?;
         check(
-            (32 * 1024..=16 << 20).contains(&c.body_max),
+            (BODY_MIN..=16 << 20).contains(&c.body_max),
             "32 KiB <= body_max <= 16 MiB",
         )?;
         check(
-            (32 * 1024..=c.body_max).contains(&c.body_first),
+            (BODY_MIN..=c.body_max).contains(&c.body_first),
             "32 KiB <= body_first <= body_max",
         )?;
         check(

@@ -168,6 +168,13 @@ impl Outbox {
         Some(message)
     }
 
+    /// How often the message that `take` would give was lost.
+    pub(crate) fn losses(&self, now: Instant) -> u16 {
+        let due = self.due.iter().find(|(_, at)| **at <= now);
+        due.and_then(|(number, _)| self.item(*number))
+            .map_or(0, |item| item.lost)
+    }
+
     fn board(&mut self, exchange: u64, number: u64) {
         let Some(item) = self.items.get_mut((number - self.base) as usize) else {
             return;

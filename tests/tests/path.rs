@@ -55,6 +55,41 @@ fn small_requests_from_the_start() {
     }
 }
 
+/// A25: a box that resets connections on which much comes at once says nothing of sizes; two bodies lost are enough to see it,
+/// and few are lost later, in trials.
+#[test]
+fn large_bodies_that_are_cut_are_too_large() {
+    for side in [Side::Client, Side::Server] {
+        for limit in [40_000, 300_000, 700_000] {
+            let mut pair = Pair::new(5);
+            let cut = move |size| match size > limit {
+                true => Fate::Fail(Failure::Cut),
+                false => Fate::Pass,
+            };
+            match side {
+                Side::Client => pair.net.rule = Box::new(move |it| Fault::request(cut(it.size))),
+                Side::Server => pair.net.answer_rule = Box::new(move |it| cut(it.size)),
+            }
+            let (up, down) = match side {
+                Side::Client => (40_000_000, 0),
+                Side::Server => (0, 40_000_000),
+            };
+            pair.serve(Script::bulk(down));
+            pair.client().play(Script::bulk(up));
+            pair.run_to_end(600 * SEC);
+            let lost = pair.clients[0].machine.stats().lost;
+            // Every exchange that is open when twice the limit is tried again: of answers more are.
+            let most = if side == Side::Client { 60 } else { 300 };
+            assert!(lost < most, "{side:?} {limit}: {lost} lost");
+            let told = pair.clients[0].events.iter().any(|event| match side {
+                Side::Client => matches!(event, Event::Learned(Lesson::RequestTooLarge { .. })),
+                Side::Server => matches!(event, Event::Learned(Lesson::AnswerTooLarge { .. })),
+            });
+            assert!(told, "{side:?} {limit}");
+        }
+    }
+}
+
 /// A2: a box that lets 40 kB of answer through from the start lets everything through.
 #[test]
 fn small_answers_from_the_start() {

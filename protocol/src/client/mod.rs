@@ -223,10 +223,9 @@ impl Client {
             Failure::Cut | Failure::Middlebox { .. } if size <= SMALL_BODY && !probe => {
                 self.learn_from_end(wait, sent_at, answer_max);
             }
+            Failure::Cut | Failure::Middlebox { .. } => self.learn_from_loss(size),
             Failure::Connect
-            | Failure::Cut
             | Failure::TimedOut
-            | Failure::Middlebox { .. }
             | Failure::Credentials
             | Failure::Refused { .. } => {}
         }
@@ -239,6 +238,14 @@ impl Client {
         self.exchanges.settle(exchange.0);
         self.on_lost(exchange.0);
         Ok(())
+    }
+
+    /// A request of this size got no answer: perhaps it was too large.
+    fn learn_from_loss(&mut self, size: usize) {
+        if self.path.on_request_lost(&self.session.config, size) {
+            let limit = self.path.body_up();
+            self.lessons.note(Lesson::RequestTooLarge { size, limit });
+        }
     }
 
     /// A small request got no answer though it had arrived: perhaps what would have come is too large, or it was too old.

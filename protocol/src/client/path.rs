@@ -1,12 +1,9 @@
 //! What was learned about the way to the server: round trips, rates, and from them timers, body sizes and how many
 //! exchanges are worth having (A18, A25; PROTOCOL §5.4, §5.5).
 
-use crate::config::Config;
+use crate::config::{BODY_MIN, Config};
 use crate::time::Instant;
 use core::time::Duration;
-
-/// No body is limited to less, so that any message fits (A2).
-pub(crate) const BODY_MIN: u32 = 32 * 1024;
 
 /// A body that takes longer than so many of the shortest round trips is long enough, and enough of them are on their
 /// way: more would save no round trips worth having and only make others wait.
@@ -57,8 +54,10 @@ struct Direction {
     rate: u64,
     /// Bytes per second of all together.
     whole: u64,
-    /// Large bodies that failed since the last one that came through, and whether a small one has since then.
+    /// Large bodies that failed since the last one like them that came through, the smallest of them, and whether anything
+    /// has come through since the last of them.
     failed: u8,
+    lost: u32,
     passed: bool,
     /// Full bodies since the limit was learned, and how many of them raise it again.
     full: u16,
@@ -101,6 +100,7 @@ impl Path {
             rate: 0,
             whole: 0,
             failed: 0,
+            lost: 0,
             passed: true,
             full: 0,
             trial: TRIAL,
@@ -250,17 +250,13 @@ impl Path {
     /// An exchange failed whose answer could have had this size, and much waited at the server: perhaps it was too
     /// large. Whether that is now believed.
     pub(crate) fn on_answer_lost(&mut self, config: &Config, size: usize) -> bool {
-        // An outage teaches nothing: something small has to come through between.
-        if !config.learning || size <= BODY_MIN as usize || !self.down.passed {
-            return false;
-        }
-        self.down.passed = false;
-        self.down.failed = self.down.failed.saturating_add(1);
-        let is_too_large = self.down.failed >= FAILED;
-        if is_too_large {
-            self.down.on_too_large(size);
-        }
-        is_too_large
+        config.learning && self.down.on_lost(size)
+    }
+
+    /// An exchange failed whose request had this size: perhaps something on the way ends what is so large. Whether that is
+    /// now believed.
+    pub(crate) fn on_request_lost(&mut self, config: &Config, size: usize) -> bool {
+        config.learning && self.up.on_lost(size)
     }
 }
 
@@ -308,6 +304,27 @@ impl RoundTrips {
 }
 
 impl Direction {
+    /// A body of this size may be lost because of it. Whether that is now believed.
+    fn on_lost(&mut self, size: usize) -> bool {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        // An outage teaches nothing: something has to come through between.
+        if size <= BODY_MIN || !self.passed {
+            return false;
+        }
+        self.passed = false;
+        self.lost = if self.failed == 0 {
+            size
+        } else {
+            self.lost.min(size)
+        };
+        self.failed = self.failed.saturating_add(1);
+        let is_too_large = self.failed >= FAILED;
+        if is_too_large {
+            self.on_too_large(self.lost as usize);
+        }
+        is_too_large
+    }
+
     fn on_too_large(&mut self, size: usize) {
         let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
         self.limit = self.limit.min(half).max(BODY_MIN);
@@ -319,7 +336,6 @@ impl Direction {
 
     /// Larger bodies are tried again after many that came through.
     fn on_full(&mut self, most: u32) {
-        self.failed = 0;
         self.full = self.full.saturating_add(1);
         if self.full >= self.trial && self.limit < most {
             self.limit = self.limit.saturating_mul(2).min(most);
@@ -330,10 +346,12 @@ impl Direction {
     fn sample(&mut self, bytes: usize, sample: Sample, path: (Duration, u64), grow: bool) {
         let (least, slots) = path;
         self.passed = true;
+        if bytes > self.lost as usize / 2 {
+            self.failed = 0;
+        }
         if bytes < BODY_MIN as usize / 2 {
             return;
         }
-        self.failed = 0;
         let micros = sample
             .net
             .saturating_sub(least)
@@ -430,7 +448,7 @@ mod tests {
         let mut path = Path::new(&config);
         trips(&mut path, &config, 50 * MS);
         path.on_answer(&config, full(700 * MS, 65_536));
-        assert_eq!(path.body_up(), 32 * 1024);
+        assert_eq!(path.body_up(), BODY_MIN as usize);
         assert!(path.timer(&config, config.ack_delay, 50_000, 0) > 1000 * MS);
     }
 
@@ -462,6 +480,26 @@ mod tests {
         path.on_too_large(100_000);
         assert_eq!(path.body_up(), 50_000);
         path.on_too_large(40_000);
-        assert_eq!(path.body_up(), 32 * 1024);
+        assert_eq!(path.body_up(), BODY_MIN as usize);
+    }
+
+    #[test]
+    fn what_is_cut_twice_is_too_large_unless_its_like_comes_through() {
+        let config = Config::default();
+        let mut path = Path::new(&config);
+        assert!(!path.on_request_lost(&config, 60_000));
+        // Nothing has come through between: an outage.
+        assert!(!path.on_request_lost(&config, 60_000));
+        trips(&mut path, &config, MS);
+        assert!(path.on_request_lost(&config, 64_000));
+        assert_eq!(path.body_up(), BODY_MIN as usize);
+        let mut path = Path::new(&config);
+        assert!(!path.on_request_lost(&config, 60_000));
+        path.on_answer(&config, full(MS, 40_000));
+        assert!(!path.on_request_lost(&config, 60_000));
+        path.on_answer(&config, full(MS, 30_000));
+        assert!(path.on_request_lost(&config, 60_000));
+        // No message is larger than this.
+        assert!(!path.on_request_lost(&config, BODY_MIN as usize));
     }
 }

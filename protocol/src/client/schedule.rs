@@ -4,7 +4,7 @@
 //! it would decide otherwise.
 
 use super::{Client, path};
-use crate::config::SMALL_BODY;
+use crate::config::{BODY_MIN, SMALL_BODY};
 use crate::outbox::backoff;
 use crate::session::Room;
 use crate::time::Instant;
@@ -121,7 +121,7 @@ impl Client {
     /// What of a full body the next exchange is to move: any message fits.
     pub(super) fn part_of(&self, body: usize) -> usize {
         let part = body * self.path.share(self.exchanges.next()) / 8;
-        part.max(path::BODY_MIN as usize)
+        part.max(BODY_MIN as usize)
             .min(self.session.config.body_max())
     }
 

@@ -94,8 +94,10 @@ impl Client {
     /// With no slot left, one past its wait of which nothing has come makes room for a keystroke.
     fn makes_room_at(&self, exchange: &Exchange) -> Option<Instant> {
         let full = self.exchanges.len() >= self.requests().max(2) && !exchange.bulk;
-        let answer = self.timer(exchange.answer_max as u64, 0);
-        full.then(|| exchange.touched.after(exchange.wait + answer))
+        full.then(|| {
+            let answer = self.timer(exchange.answer_max as u64, 0);
+            exchange.touched.after(exchange.wait + answer)
+        })
     }
 
     /// S3b, S9: what is late goes in another exchange too; what nobody will hear of is given up.

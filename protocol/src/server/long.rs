@@ -2,7 +2,7 @@
 
 use super::exchanges::{AtOnce, Held, Kind, Long};
 use super::{Reject, Server};
-use crate::config::Config;
+use crate::config::{BODY_MIN, Config};
 use crate::id::RequestId;
 use crate::outbox::FlightInfo;
 use crate::pace::Pace;
@@ -13,9 +13,6 @@ use core::time::Duration;
 
 /// A connection's sender is not made to speak more often than this, whatever its peer asks for.
 const WAIT_MIN: Duration = Duration::from_millis(500);
-
-/// Nor to cut what it says into smaller pieces than any message needs (A2).
-const BODY_MIN: usize = 32 * 1024;
 
 /// A streamed answer carries something at least this often while bytes move, and at rest (A22): so its client learns
 /// soon that it has been cut or is being kept back.
@@ -89,8 +86,9 @@ impl Server {
         held.long
             .iter_mut()
             .for_each(|long| long.within = held.wait);
-        held.answer_max = usize::try_from(prefix.answer_max)
-            .map_or(body_max, |n| n.clamp(BODY_MIN, body_max.max(BODY_MIN)));
+        held.answer_max = usize::try_from(prefix.answer_max).map_or(body_max, |n| {
+            n.clamp(BODY_MIN as usize, body_max.max(BODY_MIN as usize))
+        });
         if !fine {
             held.at_once = AtOnce::Empty;
         } else if prefix.opening.is_some() || prefix.echo.is_some() {

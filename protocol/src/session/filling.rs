@@ -1,6 +1,7 @@
 //! What goes into a bundle, and when there is something to say (A1, A3, S3, S14).
 
 use super::{Room, Session};
+use crate::config::BODY_MIN;
 use crate::time::Instant;
 use crate::wire::bundle::encode_in;
 use crate::wire::{Chain, Content, Control, MAX_PAYLOAD, Message, Prefix};
@@ -43,7 +44,7 @@ impl Session {
     /// of the streams in turn (fairness). The list is to be given back.
     pub(crate) fn fill(&mut self, exchange: u64, sent_at: Instant, room: Room) -> Vec<Message> {
         let most = usize::from(self.config.bundle_messages);
-        let mut left = room.bytes;
+        let mut left = self.small_enough(room.bytes);
         let mut messages = core::mem::take(&mut self.messages);
         if room.long {
             self.outbox.begin_long(exchange, sent_at);
@@ -98,6 +99,18 @@ impl Session {
         self.inbox.on_ack_sent();
         self.stamp();
         messages
+    }
+
+    /// How much of a bundle is filled. What was lost more than once goes again in ever smaller ones: perhaps something on
+    /// the way ends what is large, and nobody has learned yet how large.
+    fn small_enough(&self, room: usize) -> usize {
+        let lost = self.outbox.losses(self.now);
+        if lost < 2 || !self.config.learning {
+            return room;
+        }
+        (room >> (lost - 1).min(16))
+            .max(BODY_MIN as usize)
+            .min(room)
     }
 
     /// How many bytes of one stream come before it is another's turn, with so much room in the bundle.

@@ -444,6 +444,28 @@ mod tests {
         assert!(senders(&mut session, 4).len() > 1);
     }
 
+    /// Bodies of 1 MB on a way that cut all large ones: nothing of them arrived but when the way was asked for less, every
+    /// 2 s at last.
+    #[test]
+    fn what_is_lost_again_goes_in_smaller_bundles() {
+        let (mut session, _) = writing(1, 3 << 20);
+        let mut sizes = Vec::new();
+        for exchange in 0..8 {
+            let messages = session.fill(exchange, session.now, ROOM);
+            sizes.push(messages.iter().map(Message::cost).sum::<usize>());
+            session.give_back(messages);
+            let pace = (session.config.retry_first, session.config.retry_max);
+            session.outbox.lost(exchange, session.now, pace.0, pace.1);
+            session.now = session.now.after(pace.1);
+        }
+        assert!(sizes[0] > ROOM.bytes * 9 / 10 && sizes[1] > ROOM.bytes * 9 / 10);
+        for (n, size) in sizes.iter().enumerate().skip(2) {
+            let most = (ROOM.bytes >> (n - 1)).max(crate::config::BODY_MIN as usize);
+            assert!(*size <= most, "{sizes:?}");
+        }
+        assert!(sizes[7] > 0);
+    }
+
     /// What is not yet sent is bounded, by less where others wait too; and whoever wrote is woken when half of it is sent, though
     /// nothing has been acknowledged.
     #[test]
