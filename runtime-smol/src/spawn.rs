@@ -4,7 +4,7 @@ use smol::Executor;
 use smol::future::{self, FutureExt};
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -64,7 +64,17 @@ fn own(threads: usize) -> Spawner {
         let executor = Arc::clone(&executor);
         let started = thread::Builder::new()
             .name(format!("posthole-{n}"))
-            .spawn(move || smol::block_on(run(&executor, future::pending::<()>())));
+            .spawn(move || {
+                // A task's own panic goes no further than that task; whatever else panics must not end all others.
+                loop {
+                    let tasks = AssertUnwindSafe(|| {
+                        smol::block_on(run(&executor, future::pending::<()>()))
+                    });
+                    if catch_unwind(tasks).is_err() {
+                        tracing::error!("a panic between tasks");
+                    }
+                }
+            });
         if let Err(error) = started {
             // With no thread at all nothing would ever run.
             assert!(n > 1, "no thread can be started for tasks: {error}");

@@ -60,7 +60,7 @@ fn small_requests_from_the_start() {
 #[test]
 fn large_bodies_that_are_cut_are_too_large() {
     for side in [Side::Client, Side::Server] {
-        for limit in [40_000, 300_000, 700_000] {
+        for limit in [40_000, 300_000, 700_000, 800_000] {
             let mut pair = Pair::new(5);
             let cut = move |size| match size > limit {
                 true => Fate::Fail(Failure::Cut),

@@ -93,9 +93,9 @@ pub struct Bench {
     #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: Option<u32>,
 
-    /// How many of a hundred exchanges are lost before the server, one half in silence and one by a reset
+    /// How many of a hundred exchanges are lost, as requests or as answers, in silence or by a reset
     ///
-    /// By a proxy that takes bodies whole. The relays lose nothing.
+    /// By a proxy before the server that takes bodies whole. The relays lose nothing, and sessions that rest don't.
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent, conflicts_with = "direct")]
     pub loss: Option<f64>,
 

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::threads::copy::STACK;
 
-/// Bytes under way in each direction of a connection: at 100 ms, a window that allows 160 MB/s.
+/// Bytes under way in each direction of a connection, at most: at 100 ms, a window that allows 160 MB/s.
 const WINDOW: usize = 16 << 20;
+/// A narrow path keeps what it carries in this time beside what is on its way.
+const QUEUE: Duration = Duration::from_millis(100);
 /// Bytes taken at a time.
 const PIECE: usize = 64 * 1024;
 
@@ -86,6 +88,12 @@ impl Wire {
         })
     }
 
+    /// How many bytes of one connection are under way at once over so long a path.
+    fn window(&self, round_trip: Duration) -> usize {
+        let time = (round_trip + QUEUE).as_nanos() as f64;
+        ((time / self.pace) as usize).clamp(PIECE, WINDOW)
+    }
+
     /// When so many bytes that come now have gone over it.
     fn pass(&self, bytes: usize) -> Instant {
         let mut free = self.free.lock().unwrap_or_else(|e| e.into_inner());
@@ -125,6 +133,7 @@ impl Way {
 
     fn fill(&self, mut from: &TcpStream) {
         let mut piece = vec![0; PIECE];
+        let window = self.wire.window(self.delay * 2);
         loop {
             let read = from.read(&mut piece).unwrap_or(0);
             let due = self.wire.pass(read).max(self.not_before) + self.delay;
@@ -132,7 +141,7 @@ impl Way {
             state.pieces.push_back((due, piece[..read].to_vec()));
             state.bytes += read;
             self.changed.notify_all();
-            while state.bytes >= WINDOW && !state.is_broken {
+            while state.bytes >= window && !state.is_broken {
                 state = self.wait(state);
             }
             if read == 0 || state.is_broken {
@@ -192,7 +201,9 @@ mod tests {
         let began = Instant::now();
         assert!(wire.pass(1_000_000) >= began + Duration::from_secs(1));
         assert!(wire.pass(1_000_000) >= began + Duration::from_secs(2));
+        assert_eq!(wire.window(Duration::from_millis(900)), 1_000_000);
         let free = Wire::new(0);
+        assert_eq!(free.window(Duration::ZERO), WINDOW);
         assert!(free.pass(usize::MAX / 2) <= Instant::now());
     }
 

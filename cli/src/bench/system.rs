@@ -156,7 +156,7 @@ pub(super) struct Path {
     pub(super) round_trip: Duration,
     /// Million bits a second; 0: any number.
     pub(super) rate: u32,
-    /// How many of a hundred exchanges are lost.
+    /// How many of a hundred exchanges are lost; none of sessions that rest.
     pub(super) loss: f64,
     /// Whether it is for TCP instead of HTTP.
     pub(super) direct: bool,
@@ -233,7 +233,6 @@ impl Site {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let (server, addr) = self.serve(server, nowhere)?;
         let mut between = Vec::new();
-        let addr = self.lossy(addr, &mut between)?;
         let addr = self.delayed(addr, &mut between)?;
         let arguments = [
             "bench-part",

@@ -216,16 +216,21 @@ impl Client {
         }
         match why {
             Failure::TooLarge => {
-                self.path.on_too_large(size);
-                let limit = self.path.body_up();
-                self.lessons.note(Lesson::RequestTooLarge { size, limit });
+                if self.path.on_too_large(size) {
+                    let limit = self.path.body_up();
+                    self.lessons.note(Lesson::RequestTooLarge { size, limit });
+                }
             }
-            Failure::Cut | Failure::Middlebox { .. } if size <= SMALL_BODY && !probe => {
-                self.learn_from_end(wait, sent_at, answer_max);
+            Failure::Cut | Failure::Middlebox { .. } if !probe => {
+                self.learn_from_loss(size, answer_max);
+                if size <= SMALL_BODY {
+                    self.learn_from_age(wait, sent_at);
+                }
             }
-            Failure::Cut | Failure::Middlebox { .. } => self.learn_from_loss(size),
             Failure::Connect
+            | Failure::Cut
             | Failure::TimedOut
+            | Failure::Middlebox { .. }
             | Failure::Credentials
             | Failure::Refused { .. } => {}
         }
@@ -240,23 +245,25 @@ impl Client {
         Ok(())
     }
 
-    /// A request of this size got no answer: perhaps it was too large.
-    fn learn_from_loss(&mut self, size: usize) {
-        if self.path.on_request_lost(&self.session.config, size) {
+    /// An exchange came to nothing: perhaps the larger of its bodies was too large.
+    fn learn_from_loss(&mut self, size: usize, answer_max: usize) {
+        let config = &self.session.config;
+        if self.hint > 0 && answer_max > size {
+            if self.path.on_answer_lost(config, answer_max) {
+                self.lessons.note(Lesson::AnswerTooLarge {
+                    size: answer_max,
+                    limit: self.path.body_down(),
+                });
+            }
+        } else if self.path.on_request_lost(config, size) {
             let limit = self.path.body_up();
             self.lessons.note(Lesson::RequestTooLarge { size, limit });
         }
     }
 
-    /// A small request got no answer though it had arrived: perhaps what would have come is too large, or it was too old.
-    fn learn_from_end(&mut self, wait: Duration, sent_at: Instant, answer_max: usize) {
+    /// A small request got no answer though it had arrived: perhaps it was too old.
+    fn learn_from_age(&mut self, wait: Duration, sent_at: Instant) {
         let (config, now) = (&self.session.config, self.session.now);
-        if self.hint > 0 && self.path.on_answer_lost(config, answer_max) {
-            self.lessons.note(Lesson::AnswerTooLarge {
-                size: answer_max,
-                limit: self.path.body_down(),
-            });
-        }
         let age = now.since(sent_at);
         if config.learning && self.hold.on_ended(now, wait, age) {
             let wait = self.hold.wait(config, now);

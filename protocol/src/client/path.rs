@@ -54,14 +54,17 @@ struct Direction {
     rate: u64,
     /// Bytes per second of all together.
     whole: u64,
-    /// Large bodies that failed since the last one like them that came through, the smallest of them, and whether anything
-    /// has come through since the last of them.
+    /// Large bodies that failed since the last one as large that came through, and the smallest of them.
     failed: u8,
     lost: u32,
+    /// The largest that has come through since the first of them, and whether anything has since the last.
+    came: u32,
     passed: bool,
     /// Full bodies since the limit was learned, and how many of them raise it again.
     full: u16,
     trial: u16,
+    /// It has been raised since it was learned.
+    raised: bool,
 }
 
 /// So many large bodies in a row that fail while small ones pass are too large for something on the way (A25).
@@ -101,9 +104,11 @@ impl Path {
             whole: 0,
             failed: 0,
             lost: 0,
+            came: 0,
             passed: true,
             full: 0,
             trial: TRIAL,
+            raised: false,
         };
         Path {
             trips: RoundTrips::default(),
@@ -242,9 +247,9 @@ impl Path {
         Duration::from_micros(self.trips.least).max(SHORTEST)
     }
 
-    /// A box refused a body of this size (413).
-    pub(crate) fn on_too_large(&mut self, size: usize) {
-        self.up.on_too_large(size);
+    /// A box refused a body of this size (413). Whether the limit is lower for it.
+    pub(crate) fn on_too_large(&mut self, size: usize) -> bool {
+        self.up.on_too_large(size)
     }
 
     /// An exchange failed whose answer could have had this size, and much waited at the server: perhaps it was too
@@ -304,7 +309,7 @@ impl RoundTrips {
 }
 
 impl Direction {
-    /// A body of this size may be lost because of it. Whether that is now believed.
+    /// A body of this size may be lost because of it. Whether the limit is lower for it.
     fn on_lost(&mut self, size: usize) -> bool {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         // An outage teaches nothing: something has to come through between.
@@ -312,43 +317,66 @@ impl Direction {
             return false;
         }
         self.passed = false;
-        self.lost = if self.failed == 0 {
-            size
-        } else {
-            self.lost.min(size)
-        };
-        self.failed = self.failed.saturating_add(1);
-        let is_too_large = self.failed >= FAILED;
-        if is_too_large {
-            self.on_too_large(self.lost as usize);
+        if self.failed == 0 || size <= self.came {
+            // The first, or what has come through since then was no smaller.
+            (self.failed, self.lost, self.came) = (1, size, 0);
+            return false;
         }
-        is_too_large
+        self.lost = self.lost.min(size);
+        self.failed += 1;
+        if self.failed < FAILED {
+            return false;
+        }
+        self.failed = 0;
+        self.lower((self.lost / 2).max(self.came))
     }
 
-    fn on_too_large(&mut self, size: usize) {
-        let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
-        self.limit = self.limit.min(half).max(BODY_MIN);
-        self.target = self.target.min(self.limit);
+    /// A body of this size has come through.
+    fn on_passed(&mut self, size: usize) {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.passed = true;
+        self.came = self.came.max(size);
+        if size >= self.lost {
+            self.failed = 0;
+        }
+    }
+
+    /// Something on the way has said that a body of this size is too large. Whether the limit is lower for it.
+    fn on_too_large(&mut self, size: usize) -> bool {
         self.failed = 0;
+        self.lower(u32::try_from(size / 2).unwrap_or(u32::MAX))
+    }
+
+    /// Not by what was sent before the limit was known.
+    fn lower(&mut self, to: u32) -> bool {
+        let to = to.max(BODY_MIN);
+        if to >= self.limit {
+            return false;
+        }
+        self.limit = to;
+        self.target = self.target.min(to);
         self.full = 0;
         self.trial = self.trial.saturating_mul(2);
+        self.raised = false;
+        true
     }
 
-    /// Larger bodies are tried again after many that came through.
+    /// Larger bodies are tried again after many that came through, and sooner once that has gone well.
     fn on_full(&mut self, most: u32) {
         self.full = self.full.saturating_add(1);
+        if self.raised && self.full >= TRIAL {
+            self.trial = TRIAL;
+        }
         if self.full >= self.trial && self.limit < most {
             self.limit = self.limit.saturating_mul(2).min(most);
             self.full = 0;
+            self.raised = true;
         }
     }
 
     fn sample(&mut self, bytes: usize, sample: Sample, path: (Duration, u64), grow: bool) {
         let (least, slots) = path;
-        self.passed = true;
-        if bytes > self.lost as usize / 2 {
-            self.failed = 0;
-        }
+        self.on_passed(bytes);
         if bytes < BODY_MIN as usize / 2 {
             return;
         }
@@ -396,6 +424,8 @@ pub(crate) fn wait_alone(now: Instant, last_byte: Instant) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use alloc::vec::Vec;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -493,13 +523,45 @@ mod tests {
         trips(&mut path, &config, MS);
         assert!(path.on_request_lost(&config, 64_000));
         assert_eq!(path.body_up(), BODY_MIN as usize);
-        let mut path = Path::new(&config);
-        assert!(!path.on_request_lost(&config, 60_000));
-        path.on_answer(&config, full(MS, 40_000));
-        assert!(!path.on_request_lost(&config, 60_000));
-        path.on_answer(&config, full(MS, 30_000));
-        assert!(path.on_request_lost(&config, 60_000));
         // No message is larger than this.
         assert!(!path.on_request_lost(&config, BODY_MIN as usize));
+    }
+
+    #[test]
+    fn a_limit_is_no_lower_than_what_comes_through() {
+        let config = Config::default();
+        let mut path = Path::new(&config);
+        path.up.target = 1_000_000;
+        for (lost, came, limit) in [
+            (1_000_000, 1_000_000, 1_000_000),
+            (900_000, 750_000, 1_000_000),
+            // No larger than what came: the first again.
+            (750_000, 100_000, 1_000_000),
+            (40_000, 50_000, 1_000_000),
+            (1_000_000, 700_000, 1_000_000),
+            (900_000, 700_000, 700_000),
+            // Sent before that was known.
+            (1_400_000, 100_000, 700_000),
+            (1_400_000, 100_000, 700_000),
+        ] {
+            path.on_request_lost(&config, lost);
+            path.on_answer(&config, full(MS, came));
+            assert_eq!(path.up.limit, limit, "{lost} {came}");
+        }
+    }
+
+    #[test]
+    fn larger_bodies_are_tried_as_soon_as_ever_once_that_has_gone_well() {
+        let config = Config::default();
+        let mut path = Path::new(&config);
+        assert!(path.on_too_large(100_000) && !path.on_too_large(100_000));
+        assert!(path.on_too_large(90_000));
+        let mut raised = Vec::new();
+        for n in 0..300 {
+            let before = path.up.limit;
+            path.on_answer(&config, full(MS, path.body_up()));
+            raised.extend((path.up.limit > before).then_some(n));
+        }
+        assert_eq!(raised, [127, 159, 191, 223, 255]);
     }
 }
