@@ -1,6 +1,6 @@
 //! `serve` and `connect` as tasks on smol: no thread waits for anybody.
 //!
-//! All tasks run where the library's do by default, on as many threads as the environment's `SMOL_THREADS` says.
+//! All tasks run on threads of their own: one, or as many as the environment's `SMOL_THREADS` says.
 
 pub(crate) mod connect;
 pub(crate) mod copy;
@@ -13,7 +13,13 @@ pub(crate) mod stdio;
 
 use posthole_smol::Spawner;
 use std::future::Future;
+use std::sync::LazyLock;
+
+static TASKS: LazyLock<Spawner> = LazyLock::new(|| {
+    let threads = std::env::var("SMOL_THREADS").ok();
+    Spawner::threads(threads.and_then(|it| it.parse().ok()).unwrap_or(1))
+});
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-    Spawner::default().spawn(task);
+    TASKS.spawn(task);
 }

@@ -13,8 +13,8 @@ use posthole_protocol::{Client, SessionId};
 use posthole_runtime::{ConnectError, DirectPlan, HEAD_START, Options};
 use std::sync::Arc;
 
-/// Begins a session with the server at `url`, such as `http://host:8080/` or `https://host/path`, on the default
-/// executor ([`Spawner`]).
+/// Begins a session with the server at `url`, such as `http://host:8080/` or `https://host/path`, on smol's global
+/// executor.
 ///
 /// Unless [`Options::wait_for_answer`](Options::wait_for_answer()) says otherwise, this waits until the server has
 /// answered. What fails meanwhile is tried again: a proxy that is just being restarted is no reason to fail.

@@ -58,7 +58,7 @@ pub(crate) struct Resident {
 pub(crate) struct Home(Weak<House>, u32);
 
 impl Handler {
-    /// A server's sessions, none so far, on the default executor ([`Spawner`]). Path and limits are those of the HTTP server that it
+    /// A server's sessions, none so far, on smol's global executor. Path and limits are those of the HTTP server that it
     /// is mounted in.
     ///
     /// # Errors

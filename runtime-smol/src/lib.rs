@@ -43,8 +43,8 @@
 //!   nothing moves the one that the server holds. One without work ends after 4 s;
 //! - per listener, one that accepts and one per HTTP connection.
 //!
-//! They run where a [`Spawner`] starts them: on a thread that all sessions share, or with [`connect_on`],
-//! [`Listener::bind_on`] and [`Handler::new_on`] on any executor, best looped by [`spawn::run`]. Timers and
+//! They run where a [`Spawner`] starts them: on smol's global executor, or with [`connect_on`],
+//! [`Listener::bind_on`] and [`Handler::new_on`] on any other, best looped by [`spawn::run`]. Timers and
 //! sockets are `async-io`'s, whose reactor runs in a thread of its own if nobody else drives it; applications may wait
 //! for all futures here on any executor. An executor that is dropped ends its sessions.
 //!
@@ -81,6 +81,7 @@ mod simulation;
 pub mod spawn;
 mod stream;
 mod timer;
+mod turn;
 mod wait;
 mod wire;
 mod work;

@@ -39,7 +39,7 @@ pub(crate) struct Running {
 }
 
 impl Listener {
-    /// Serves on this address, `127.0.0.1:0` for instance, on the default executor ([`Spawner`]).
+    /// Serves on this address, `127.0.0.1:0` for instance, on smol's global executor.
     ///
     /// Cancel-safe: nothing listens before this is ready.
     ///
@@ -72,7 +72,7 @@ impl Listener {
         Err(why)
     }
 
-    /// Serves on a socket that listens already, on the default executor ([`Spawner`]).
+    /// Serves on a socket that listens already, on smol's global executor.
     ///
     /// # Errors
     /// If the socket is of no use, or the system gives no random bytes.

@@ -6,15 +6,16 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts tasks on an executor, which must run for as long as anything here is in use. Cheap to clone.
 ///
-/// The default is an executor that all defaults in a process share, on a thread of its own, or as many as the environment's
-/// `SMOL_THREADS` says when it is first used.
+/// The default is smol's global executor, on which applications' own tasks mostly run: those of a session and those that
+/// use it wake one another, which costs much less on one thread.
 ///
 /// ```
 /// use posthole_smol::spawn::Spawner;
@@ -37,6 +38,38 @@ impl Spawner {
         Spawner(Arc::new(spawn))
     }
 
+    /// An executor on so many threads of its own, one at least, which end with the process. They are looped by [`run`].
+    /// Who uses sessions much had better start his tasks there, too.
+    ///
+    /// # Panics
+    /// If not even one thread can be started.
+    pub fn threads(threads: usize) -> Spawner {
+        let executor = Arc::new(Executor::new());
+        for n in 1..=threads.max(1) {
+            let executor = Arc::clone(&executor);
+            let started = thread::Builder::new()
+                .name(format!("posthole-{n}"))
+                .spawn(move || {
+                    // A task's own panic goes no further than that task; whatever else panics must not end all others.
+                    loop {
+                        let tasks = AssertUnwindSafe(|| {
+                            smol::block_on(run(&executor, future::pending::<()>()));
+                        });
+                        if catch_unwind(tasks).is_err() {
+                            tracing::error!("a panic between tasks");
+                        }
+                    }
+                });
+            if let Err(error) = started {
+                // With no thread at all nothing would ever run.
+                assert!(n > 1, "no thread can be started for tasks: {error}");
+                tracing::warn!(%error, "no more threads can be started for tasks");
+                break;
+            }
+        }
+        Spawner::new(move |task| executor.spawn(task).detach())
+    }
+
     /// Starts a task. If it panics, it ends, and that is logged: an executor that many share is not to end with it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         (self.0)(Box::pin(async move {
@@ -49,49 +82,18 @@ impl Spawner {
 
 impl Default for Spawner {
     fn default() -> Spawner {
-        static SHARED: LazyLock<Spawner> = LazyLock::new(|| {
-            let threads = std::env::var("SMOL_THREADS").ok();
-            own(threads.and_then(|it| it.parse().ok()).unwrap_or(1))
-        });
-        SHARED.clone()
+        Spawner::new(|task| smol::spawn(task).detach())
     }
 }
 
-/// An executor on so many threads, one at least, which end with the process.
-fn own(threads: usize) -> Spawner {
-    let executor = Arc::new(Executor::new());
-    for n in 1..=threads.max(1) {
-        let executor = Arc::clone(&executor);
-        let started = thread::Builder::new()
-            .name(format!("posthole-{n}"))
-            .spawn(move || {
-                // A task's own panic goes no further than that task; whatever else panics must not end all others.
-                loop {
-                    let tasks = AssertUnwindSafe(|| {
-                        smol::block_on(run(&executor, future::pending::<()>()))
-                    });
-                    if catch_unwind(tasks).is_err() {
-                        tracing::error!("a panic between tasks");
-                    }
-                }
-            });
-        if let Err(error) = started {
-            // With no thread at all nothing would ever run.
-            assert!(n > 1, "no thread can be started for tasks: {error}");
-            tracing::warn!(%error, "no more threads can be started for tasks");
-            break;
-        }
-    }
-    Spawner::new(move |task| executor.spawn(task).detach())
-}
+/// After tasks have run for so long the reactor is asked what has come. A task that moves bulk takes a twentieth of a
+/// millisecond and more, and there is always another one: if it is asked after 200 of them, as in smol's own loop,
+/// async-io's thread waits for sockets meanwhile, is woken for each of them and wakes the tasks' thread in turn. Asking
+/// costs four system calls, so not after a fixed few either: of 1,000 clients' small messages every third would pay them.
+const LOOK: Duration = Duration::from_micros(200);
 
-/// After so many tasks the reactor is asked what has come. A task that moves bulk takes a twentieth of a millisecond and
-/// more, and there is always another one: whoever is asked after 200, as smol's own loop does, leaves it to async-io's
-/// thread to wait for sockets meanwhile, which is woken for each of them and wakes the tasks' thread in turn.
-const FEW: usize = 4;
-
-/// Runs an executor's tasks until `until` is done, as [`Executor::run`] does, but looks at sockets and timers after every
-/// few tasks instead of after 200: for executors that run a [`Spawner`]'s tasks. Where bulk moves it takes a fifth less
+/// Runs an executor's tasks until `until` is done, as [`Executor::run`] does, but looks at sockets and timers every
+/// fifth of a millisecond instead of after 200 tasks: for executors that run a [`Spawner`]'s tasks. Where bulk moves it takes a fifth less
 /// processor time, and who types beside it waits for milliseconds less. To be run by `smol::block_on`; on as many threads
 /// as wanted.
 ///
@@ -104,15 +106,21 @@ const FEW: usize = 4;
 /// assert_eq!(smol::block_on(spawn::run(&executor, task)), 7);
 /// ```
 pub async fn run<T>(executor: &Executor<'_>, until: impl Future<Output = T>) -> T {
-    let tasks = async {
-        loop {
-            if !(0..FEW).fold(false, |ran, _| executor.try_tick() || ran) {
-                executor.tick().await;
-            }
+    until.or(forever(executor, Instant::now)).await
+}
+
+async fn forever<T>(executor: &Executor<'_>, now: impl Fn() -> Instant) -> T {
+    let mut looked = now();
+    loop {
+        if !executor.try_tick() {
+            // Whoever waits looks.
+            executor.tick().await;
+            looked = now();
+        } else if now().saturating_duration_since(looked) >= LOOK {
             future::yield_now().await;
+            looked = now();
         }
-    };
-    until.or(tasks).await
+    }
 }
 
 impl fmt::Debug for Spawner {
@@ -144,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_that_never_rest_let_the_reactor_be_asked_every_few_of_them() {
+    fn tasks_that_never_rest_let_the_reactor_be_asked_by_and_by() {
         let executor = Executor::new();
         let ran = Arc::new(Counter::default());
         for _ in 0..3 {
@@ -158,15 +166,14 @@ mod tests {
         }
         let woken = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let mut running = pin!(run(&executor, future::pending::<()>()));
+        // A task takes a quarter of the time.
+        let (began, clock) = (Instant::now(), Arc::clone(&ran));
+        let now = move || began + LOOK / 4 * clock.count() as u32;
+        let mut running = pin!(forever::<()>(&executor, now));
         for turn in 1..10 {
-            assert!(
-                running
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
-            assert_eq!(ran.count(), turn * FEW);
+            let polled = running.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            assert_eq!(ran.count(), turn * 4);
             assert!(woken.count() >= turn, "it would not be polled again");
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::driver::{Shared, State};
 use crate::session::Keeper;
+use crate::turn::Use;
 use bytes::Bytes;
 use posthole_protocol::{ResetCode, StreamId};
 use posthole_runtime::Tried;
@@ -55,6 +56,7 @@ struct Inner {
     keeper: Arc<Keeper>,
     id: StreamId,
     nodelay: AtomicBool,
+    used: Use,
 }
 
 impl Stream {
@@ -65,6 +67,7 @@ impl Stream {
                 keeper: keeper.clone(),
                 id,
                 nodelay: AtomicBool::new(true),
+                used: Use::default(),
             }),
         }
     }
@@ -102,7 +105,9 @@ impl Stream {
         if max == 0 {
             return Ok(Bytes::new());
         }
-        poll_fn(|cx| self.poll_receive(cx, |state, id| state.take(id, max))).await
+        let bytes = poll_fn(|cx| self.poll_receive(cx, |state, id| state.take(id, max))).await?;
+        self.inner.used.moved(bytes.len());
+        Ok(bytes)
     }
 
     /// Writes all of `data` without copying it. A slice that pins a much larger buffer pins it until the peer has
@@ -202,7 +207,7 @@ impl Stream {
     /// Takes what there is room for off the front of `data`, which is not empty, and says how much that was.
     fn poll_send(&self, cx: &Context<'_>, data: &mut Bytes) -> Poll<io::Result<usize>> {
         let id = self.inner.id;
-        self.shared().attempt(|state| {
+        let tried: Poll<io::Result<usize>> = self.shared().attempt(|state| {
             let whole = data.len();
             state.put(id, data)?;
             if data.len() < whole {
@@ -211,7 +216,10 @@ impl Stream {
             let others = state.writable(id).join_task(cx.waker());
             others.into_iter().for_each(|others| state.wake(others));
             Poll::Pending
-        })
+        });
+        let sent = ready!(tried)?;
+        self.inner.used.moved(sent);
+        Poll::Ready(Ok(sent))
     }
 
     /// How much of `length` bytes is worth copying at this moment. One where there is no room: the session has to see
@@ -238,7 +246,9 @@ impl AsyncRead for &Stream {
             return Poll::Ready(Ok(0));
         }
         let pieces = ready!(self.poll_receive(cx, |state, id| state.take_all(id, buf.len())))?;
-        Poll::Ready(Ok(pieces.copy_to(buf)))
+        let amount = pieces.copy_to(buf);
+        self.inner.used.moved(amount);
+        Poll::Ready(Ok(amount))
     }
 }
 

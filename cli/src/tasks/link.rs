@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthole_runtime::Options;
-use posthole_smol::{Session, connect};
+use posthole_smol::{Session, connect_on};
 use smol::{Timer, future};
 
 use super::far::close_within;
 use crate::link::{Attempts, Slot};
 use crate::stop::Stop;
-use crate::tasks::spawn;
+use crate::tasks::{TASKS, spawn};
 
 /// The session that new connections are to use.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Link {
     async fn keep(&self) {
         let mut attempts = Attempts::new(&self.url);
         while !self.stop.is_over() {
-            let pause = match connect(&self.url, self.options.clone()).await {
+            let pause = match connect_on(&TASKS, &self.url, self.options.clone()).await {
                 Ok(session) => {
                     attempts.succeeded();
                     self.slot.set(Some(session.clone()));

@@ -17,7 +17,7 @@ use crate::preamble::{Asked, Incoming, PreambleError};
 use crate::refusal::Refusal;
 use crate::reverse::Ports;
 use crate::serve::{PREAMBLE, ServeOptions, Visit};
-use crate::tasks::spawn;
+use crate::tasks::{TASKS, spawn};
 
 /// A running server.
 #[derive(Debug)]
@@ -40,7 +40,11 @@ impl Server {
         direct: Option<TcpListener>,
     ) -> Result<Server, Error> {
         let failed = |e: io::Error| options.not_listening(&e);
-        let listener = smol::block_on(Listener::bind(&*options.listen, options.listener()));
+        let listener = smol::block_on(Listener::bind_on(
+            &TASKS,
+            &*options.listen,
+            options.listener(),
+        ));
         let listener = Arc::new(listener.map_err(failed)?);
         if let Some(direct) = direct {
             listener.serve_direct(direct).map_err(failed)?;

@@ -6,9 +6,10 @@ use std::net::Shutdown;
 use std::pin::pin;
 use std::time::Duration;
 
+use super::TASKS;
 use bytes::Bytes;
 use posthole_runtime::Options;
-use posthole_smol::{Stream, connect};
+use posthole_smol::{Stream, connect_on};
 use smol::{Timer, future, unblock};
 use tracing::debug;
 
@@ -40,7 +41,7 @@ async fn carry(
     grace: Duration,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let session = connect(url, options).await;
+    let session = connect_on(&TASKS, url, options).await;
     let session = session.map_err(|e| cannot_connect(url, e).into_error())?;
     let open = async {
         let stream = session.open().await?;

@@ -52,8 +52,8 @@ struct Open {
 }
 
 impl OwnFront {
-    /// Serves POSTs to `path`, compared byte by byte and without the query, on `listener`, with tasks on the
-    /// default executor ([`Spawner`]).
+    /// Serves POSTs to `path`, compared byte by byte and without the query, on `listener`, with tasks on smol's
+    /// global executor.
     ///
     /// # Errors
     /// If the listener is of no use.

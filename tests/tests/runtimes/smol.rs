@@ -29,7 +29,7 @@ pub(crate) trait Drive: Send + Sync + 'static {
     fn spawner() -> Spawner;
 }
 
-/// From its beginning to its end; tasks run on the default executor.
+/// From its beginning to its end; tasks run on smol's global executor.
 pub(crate) struct Patient;
 
 impl Drive for Patient {
