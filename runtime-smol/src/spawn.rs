@@ -14,8 +14,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts tasks on an executor, which must run for as long as anything here is in use. Cheap to clone.
 ///
-/// The default is smol's global executor, on which applications' own tasks mostly run: those of a session and those that
-/// use it wake one another, which costs much less on one thread.
+/// The default is smol's global executor, on which applications' own tasks mostly run.
 ///
 /// ```
 /// use posthole_smol::spawn::Spawner;
@@ -39,7 +38,7 @@ impl Spawner {
     }
 
     /// An executor on so many threads of its own, one at least, which end with the process. They are looped by [`run`].
-    /// Who uses sessions much had better start his tasks there, too.
+    /// Tasks that use its sessions may be started there, too: a session's and they wake one another.
     ///
     /// # Panics
     /// If not even one thread can be started.
@@ -88,14 +87,13 @@ impl Default for Spawner {
 
 /// After tasks have run for so long the reactor is asked what has come. A task that moves bulk takes a twentieth of a
 /// millisecond and more, and there is always another one: if it is asked after 200 of them, as in smol's own loop,
-/// async-io's thread waits for sockets meanwhile, is woken for each of them and wakes the tasks' thread in turn. Asking
-/// costs four system calls, so not after a fixed few either: of 1,000 clients' small messages every third would pay them.
+/// async-io's thread waits for sockets meanwhile, is woken for each of them and wakes the tasks' thread in turn. By time
+/// and not after a few tasks, as asking takes four system calls: what small tasks do costs less.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// Runs an executor's tasks until `until` is done, as [`Executor::run`] does, but looks at sockets and timers every
-/// fifth of a millisecond instead of after 200 tasks: for executors that run a [`Spawner`]'s tasks. Where bulk moves it takes a fifth less
-/// processor time, and who types beside it waits for milliseconds less. To be run by `smol::block_on`; on as many threads
-/// as wanted.
+/// Runs an executor's tasks until `until` is done, as [`Executor::run`] does, but looks at sockets and timers every fifth
+/// of a millisecond instead of after 200 tasks: for executors that run a [`Spawner`]'s tasks. To be run by
+/// `smol::block_on`; on as many threads as wanted.
 ///
 /// Dropping the future stops nothing but this loop; tasks stay in the executor.
 ///
