@@ -1,5 +1,6 @@
 //! Where tasks run.
 
+use crate::turn;
 use smol::Executor;
 use smol::future::{self, FutureExt};
 use std::fmt;
@@ -113,11 +114,13 @@ async fn forever<T>(executor: &Executor<'_>, now: impl Fn() -> Instant) -> T {
         if !executor.try_tick() {
             // Whoever waits looks.
             executor.tick().await;
-            looked = now();
         } else if now().saturating_duration_since(looked) >= LOOK {
             future::yield_now().await;
-            looked = now();
+        } else {
+            continue;
         }
+        looked = now();
+        turn::looked();
     }
 }
 

@@ -3,7 +3,9 @@
 //! An executor looks for what has come on sockets, and for timers, when it has nothing to run, or else after so many tasks
 //! (smol's after 200). While bulk moves there is always something to run, and tasks that move it take a twentieth of a
 //! millisecond each: what comes on other connections waits for 10 ms. So where somebody types, whoever has moved so many bytes
-//! has the reactor asked, whatever executor runs it.
+//! has the reactor asked, whatever executor runs it. That has its price: async-io's thread is woken, and it is the one that waits
+//! for sockets from then on, until it finds another do so ten times; so nobody asks who moves no bulk, or whose executor
+//! asks by itself ([`looked`]).
 
 use crate::timer;
 use std::cell::Cell;
@@ -44,9 +46,7 @@ impl Use {
         if self.is_talk(bytes) {
             TYPED.store(timer::now().as_micros(), Ordering::Relaxed);
         }
-        let moved = MOVED.get().saturating_add(bytes);
-        MOVED.set(if moved < TURN { moved } else { 0 });
-        if moved >= TURN && is_somebody_typing() {
+        if is_turn_over(bytes) && is_somebody_typing() {
             // Between the two polls the reactor is asked, without waiting.
             smol::block_on(smol::future::yield_now());
         }
@@ -62,6 +62,21 @@ impl Use {
         self.small.store(small, Ordering::Relaxed);
         small >= TALK
     }
+}
+
+/// This thread's executor has asked the reactor what has come.
+pub(crate) fn looked() {
+    MOVED.set(0);
+}
+
+/// Whether this thread, with so many bytes more, has moved enough of bulk.
+fn is_turn_over(bytes: usize) -> bool {
+    if bytes <= SMALL {
+        return false;
+    }
+    let moved = MOVED.get().saturating_add(bytes);
+    MOVED.set(if moved < TURN { moved } else { 0 });
+    moved >= TURN
 }
 
 fn is_somebody_typing() -> bool {
@@ -80,6 +95,24 @@ mod tests {
         let stream = Use::default();
         for bytes in [10, 1, 0, 0, 1, 10, 5_000, 100_000, 1, 1, 1, 1, 1, 1, 64_000] {
             assert!(!stream.is_talk(bytes), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn however_many_type_none_of_them_has_moved_bulk() {
+        looked();
+        assert!(!(0..TURN).any(|_| is_turn_over(1_000)));
+    }
+
+    #[test]
+    fn an_executor_that_looks_by_itself_is_not_made_to() {
+        looked();
+        let piece = TURN / 4;
+        let turns = [false, false, false, true, false];
+        assert_eq!(turns.map(|_| is_turn_over(piece)), turns);
+        for _ in 0..100 {
+            assert!(!is_turn_over(piece));
+            looked();
         }
     }
 
