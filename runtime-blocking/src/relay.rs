@@ -10,6 +10,8 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 use bytes::Bytes;
 use posthole_protocol::StreamId;
 use posthole_runtime::Tried;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
 /// Passes on what it can at once, and says how much that was.
@@ -25,6 +27,8 @@ pub(crate) struct Relay {
 
 struct Inside {
     pass: Option<Pass>,
+    /// `pass` panicked, on a thread that has nothing to do with it.
+    panic: Option<Box<dyn Any + Send>>,
     /// The thread is to go on by itself, with this.
     rest: Option<Bytes>,
 }
@@ -37,6 +41,7 @@ impl Relay {
             most,
             inside: Mutex::new(Inside {
                 pass: Some(pass),
+                panic: None,
                 rest: None,
             }),
             back: Condvar::new(),
@@ -44,10 +49,14 @@ impl Relay {
     }
 
     /// Waits until there is something that only the waiting thread can do: what was not passed on, or, if that is
-    /// nothing, to look for itself.
+    /// nothing, to look for itself. Panics if `pass` has.
     pub(crate) fn wait(&self) -> (Bytes, Option<Pass>) {
         let mut inside = self.lock();
         loop {
+            if let Some(panic) = inside.panic.take() {
+                drop(inside);
+                resume_unwind(panic);
+            }
             if let Some(rest) = inside.rest.take() {
                 return (rest, inside.pass.take());
             }
@@ -79,8 +88,12 @@ impl Relay {
             let bytes = match locked.take(self.id, self.most) {
                 Ok(Tried::Done(bytes)) if !bytes.is_empty() => bytes,
                 Ok(Tried::Blocked) => {
-                    locked.readable(self.id).relay = Some(self.clone());
-                    return locked.settle();
+                    let waits_on = locked.readable(self.id).join(&self);
+                    locked.settle();
+                    if !waits_on {
+                        self.call_back();
+                    }
+                    return;
                 }
                 // How it has ended is said as often as it is asked.
                 Ok(Tried::Done(_)) | Err(_) => {
@@ -91,7 +104,14 @@ impl Relay {
             locked.settle();
             let mut inside = self.lock();
             let passed = match &mut inside.pass {
-                Some(pass) => pass(&bytes),
+                Some(pass) => match catch_unwind(AssertUnwindSafe(|| pass(&bytes))) {
+                    Ok(passed) => passed.min(bytes.len()),
+                    Err(panic) => {
+                        inside.panic = Some(panic);
+                        drop(inside);
+                        return self.call_back();
+                    }
+                },
                 None => 0,
             };
             drop(inside);

@@ -126,6 +126,9 @@ impl Stream {
     ///
     /// # Errors
     /// As reading; see [`Stream`].
+    ///
+    /// # Panics
+    /// If `pass` does.
     pub fn read_through(
         &self,
         max: usize,
@@ -144,8 +147,13 @@ impl Stream {
                 }
                 Ok(Tried::Blocked) => {
                     let relay = Relay::new(self.inner.id, max, pass);
-                    locked.readable(self.inner.id).relay = Some(relay.clone());
-                    locked.settle();
+                    if locked.readable(self.inner.id).join(&relay) {
+                        locked.settle();
+                    } else {
+                        // What another thread waits for is passed on already: this one waits as all who read do.
+                        drop(locked.wait(|state| state.readable(self.inner.id), None));
+                        relay.call_back();
+                    }
                     let (rest, back) = relay.wait();
                     match back {
                         Some(back) if rest.is_empty() => pass = back,

@@ -13,7 +13,18 @@ pub(crate) struct Threads {
     woken: Arc<Condvar>,
     waiting: u32,
     /// A thread that waits elsewhere, for bytes that whoever brings them may pass on.
-    pub(crate) relay: Option<Arc<Relay>>,
+    relay: Option<Arc<Relay>>,
+}
+
+impl Threads {
+    /// The relay's thread waits for this, too, unless one like it does.
+    pub(crate) fn join(&mut self, relay: &Arc<Relay>) -> bool {
+        let is_free = self.relay.is_none();
+        if is_free {
+            self.relay = Some(Arc::clone(relay));
+        }
+        is_free
+    }
 }
 
 /// Wakes those who wait for one thing.

@@ -212,6 +212,53 @@ fn what_comes_is_passed_on() {
     });
 }
 
+/// Two threads of one stream that both wait for what is passed on, and each gets to its end.
+#[test]
+fn two_wait_for_what_is_passed_on() {
+    bounded(|| {
+        let pair = pair();
+        let (near, far) = streams(&pair);
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let readers = [(); 2].map(|()| {
+            let (near, into) = (near.try_clone().unwrap(), taken.clone());
+            thread::spawn(move || {
+                near.read_through(100, move |bytes| {
+                    into.lock().unwrap().extend_from_slice(bytes);
+                    bytes.len()
+                })
+            })
+        });
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(20));
+            (&far).write_all(b"some").unwrap();
+        }
+        far.shutdown(Shutdown::Write).unwrap();
+        for reader in readers {
+            assert!(reader.join().unwrap().unwrap().is_empty());
+        }
+        assert_eq!(taken.lock().unwrap().len(), 40);
+    });
+}
+
+/// A closure that panics takes down the thread that gave it, not the one that brings bytes.
+#[test]
+fn who_gave_what_panics_hears_of_it() {
+    bounded(|| {
+        let pair = pair();
+        let (near, far) = streams(&pair);
+        let (other, far_other) = streams(&pair);
+        let reading =
+            thread::spawn(move || near.read_through(10, |_| panic!("the test wants it so")));
+        thread::sleep(Duration::from_millis(100));
+        (&far).write_all(b"some").unwrap();
+        assert!(reading.join().is_err());
+        (&far_other).write_all(b"more").unwrap();
+        let mut got = [0; 4];
+        (&other).read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"more");
+    });
+}
+
 /// A reader that waits while others pass on what comes learns of a reset.
 #[test]
 fn a_reset_comes_to_who_waits_for_what_is_passed_on() {
