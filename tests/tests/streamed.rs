@@ -125,8 +125,8 @@ fn s20_bulk_in_a_streamed_answer() {
 #[test]
 fn s20_bursts_do_not_wait_for_an_acknowledgement() {
     let mut pair = pair_by(8, Carrier::Auto);
-    pair.net.conditions.delay_up = MS;
-    pair.net.conditions.delay_down = MS;
+    pair.net.conditions.delay_up = 50 * MS;
+    pair.net.conditions.delay_down = 50 * MS;
     pair.serve(Script::bulk(1));
     pair.client().play(Script::sink());
     pair.run_for(3 * SEC);
@@ -136,14 +136,15 @@ fn s20_bursts_do_not_wait_for_an_acknowledgement() {
     pair.client().play(Script::sink());
     pair.run_for(SEC / 2);
     let mut most = 0;
-    for _ in 0..100 {
+    for _ in 0..400 {
         pair.run_for(MS);
         let sent = pair.server().unwrap().talkers.values().map(Talker::sent);
         let sent: u64 = sent.sum();
         let got = pair.client().talkers.values().map(Talker::got);
         most = most.max(sent - got.sum::<u64>());
     }
-    assert!(most <= 400_000, "{most} bytes behind");
+    // Seven bursts are on their way at any time.
+    assert!(most <= 1_000_000, "{most} bytes behind");
     pair.run_to_end(30 * SEC);
 }
 

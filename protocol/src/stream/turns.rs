@@ -261,3 +261,20 @@ impl Streams {
             || self.urgent > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_has_begun_is_shortened_by_who_comes_meanwhile_and_never_lengthened() {
+        let (one, other) = (StreamId(0), StreamId(2));
+        let mut turn = Turn::default();
+        assert!(!turn.take(one, 1_000, 64_000));
+        assert!(!turn.take(one, 1_000, 2_000));
+        assert!(!turn.take(one, 500, 64_000));
+        assert!(turn.take(one, 500, 64_000));
+        assert!(!turn.take(one, 1_000, 64_000), "the next one is whole");
+        assert!(turn.take(other, 5_000, 4_000), "one message at least");
+    }
+}
