@@ -74,6 +74,26 @@ fn split(address: &str) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use posthole_protocol::http::{ProxyChoice, Tag};
+
+    #[test]
+    fn a_port_that_a_server_tells_is_dialled_past_no_proxy_and_no_tls() {
+        let plan = |url: &str, proxy: &str| {
+            let proxy = match proxy {
+                "" => ProxyChoice::None,
+                url => ProxyChoice::Url(url.into()),
+            };
+            let way = Way::new(url, Tag::from_bytes([1; 8]), proxy, |_| None).unwrap();
+            DirectPlan::new(Direct::Told, &way, Config::default()).unwrap()
+        };
+        let open = Config::default();
+        let shut = Config::default().without_direct();
+        assert_ne!(open, shut);
+        assert_eq!(plan("http://server.example/", "").config, open);
+        assert_eq!(plan("https://server.example/", "").config, shut);
+        let behind = plan("http://server.example/", "http://proxy.example:3128");
+        assert_eq!((behind.config, behind.port), (shut, None));
+    }
 
     #[test]
     fn addresses_are_a_host_and_a_port() {

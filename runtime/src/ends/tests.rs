@@ -109,6 +109,16 @@ fn a_shutdown_wakes_this_sides_own() {
 }
 
 #[test]
+fn what_was_peeked_is_gone_when_no_more_is_read() {
+    let (mut pair, server, id) = stream();
+    send(&mut pair, id, "some");
+    let mut server = server.borrow_mut();
+    assert_eq!(done(server.look(id, 2)), "so");
+    server.shutdown(id, Shutdown::Read).unwrap();
+    assert_eq!(done(server.take(id, 9)), "");
+}
+
+#[test]
 fn after_the_session_a_shutdown_says_that_there_is_none() {
     let (mut pair, server, id) = stream();
     pair.client.abort();
