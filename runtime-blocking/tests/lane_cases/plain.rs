@@ -381,8 +381,13 @@ fn which_connections_are_used_again() {
         (ours(0, b"\xf8"), true),
         (chunked.to_vec(), true),
         (answer("200 OK", "Connection: x, close\r\n", b"\xf8"), false),
+        (
+            answer("200 OK", "Connection: x\r\nConnection: close\r\n", b"\xf8"),
+            false,
+        ),
         (old.to_vec(), false),
         ([&ours(0, b"\xf8")[..], b"more"].concat(), false),
+        ([&chunked[..], b"more"].concat(), false),
     ] {
         let server = Script::new(move |mut visit| {
             let mut served = 0;
