@@ -153,6 +153,33 @@ fn a_refused_tunnel_says_who_refused_it() {
     }
 }
 
+/// Whoever spoke there, it was no answer to the request that had yet to come.
+#[test]
+fn bytes_behind_the_tunnels_answer_are_not_lost() {
+    let proxy = Script::new(|mut visit| {
+        visit.head().unwrap();
+        visit
+            .stream
+            .write_all(b"HTTP/1.1 200 OK\r\n\r\nmore")
+            .unwrap();
+        if visit.request().is_some() {
+            visit.stream.write_all(&ours(1, b"\xf8")).unwrap();
+        }
+    });
+    let proxied = through("http://server.example/", &proxy.url(""));
+    let trouble = lane(proxied.plain(Plain::Connect))
+        .exchange(1, &chain(b"a"), LONG, &mut || {})
+        .unwrap_err();
+    // Seen at once, or where the answer ought to begin.
+    let says = ["it goes on after its answer", "not HTTP"];
+    assert!(
+        says.iter().any(|words| trouble.says.contains(words)),
+        "{}",
+        trouble.says
+    );
+    assert_eq!(proxy.join().len(), 1);
+}
+
 #[test]
 fn answers_that_are_not_ours() {
     let page = b"<html><title>Hotel  Wi-Fi</title>";

@@ -1,7 +1,8 @@
 //! A lane over TLS: to the server, through a tunnel, to the proxy, and both at once.
 //!
 //! The certificates in `tls/` are for localhost, 127.0.0.1 and server.example, good until 2126; the authority's
-//! key was thrown away.
+//! key was thrown away. `server-only.pem` is for server.example alone and `proxy-only.pem` for 127.0.0.1 alone, with
+//! the same key and of another authority, `names-ca.pem`.
 
 use super::{LONG, TAG, lane, zeros};
 use crate::carrier::{Lane, ProxyChoice, Target, TlsChoice};
@@ -21,8 +22,8 @@ fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn server_config() -> Arc<ServerConfig> {
-    let chain = CertificateDer::pem_file_iter(file("server.pem"))
+fn server_config(certificate: &str) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(file(certificate))
         .unwrap()
         .map(Result::unwrap)
         .collect();
@@ -40,8 +41,15 @@ fn server_config() -> Arc<ServerConfig> {
 }
 
 fn tls<S: Read + Write>(stream: S) -> BufReader<StreamOwned<ServerConnection, S>> {
+    tls_as("server.pem", stream)
+}
+
+fn tls_as<S: Read + Write>(
+    certificate: &str,
+    stream: S,
+) -> BufReader<StreamOwned<ServerConnection, S>> {
     BufReader::new(StreamOwned::new(
-        ServerConnection::new(server_config()).unwrap(),
+        ServerConnection::new(server_config(certificate)).unwrap(),
         stream,
     ))
 }
@@ -159,6 +167,36 @@ fn to_the_proxy_and_to_the_server() {
     let (connect, lines) = proxy.join().remove(0);
     assert_eq!(connect, "CONNECT server.example:443 HTTP/1.1");
     assert_eq!(lines.len(), 5);
+}
+
+/// With the server's name, or any other, a box in the middle could pose as the proxy.
+#[test]
+fn a_proxys_certificate_is_checked_against_the_proxys_name() {
+    for (certificate, is_good) in [("proxy-only.pem", true), ("server-only.pem", false)] {
+        let proxy = Script::new(move |visit: Visit| echo(&mut tls_as(certificate, visit.stream)));
+        let named = proxy.url("").replace("http:", "https:");
+        let choice = ProxyChoice::Url(named.clone());
+        let mut lane = secure("http://server.example/", choice, "names-ca.pem");
+        let result = lane.exchange(0, &zeros(1), LONG, &mut || {});
+        drop(lane);
+        let served = proxy.join().remove(0).len();
+        if is_good {
+            result.unwrap();
+            assert_eq!(served, 1);
+            continue;
+        }
+        let trouble = result.unwrap_err();
+        assert_eq!(
+            (trouble.failure, trouble.reached),
+            (Failure::Connect, false)
+        );
+        assert!(
+            trouble.says.contains("not valid for name") && trouble.says.contains(&named),
+            "{}",
+            trouble.says
+        );
+        assert_eq!(served, 0);
+    }
 }
 
 #[test]

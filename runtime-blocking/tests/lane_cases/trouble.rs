@@ -3,12 +3,17 @@
 use super::{HUGE, LONG, direct, lane, zeros};
 use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
-use std::io::{Read, Write};
+use posthole_protocol::http::policy::IDLE;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
+use std::thread::sleep;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(300);
+
+/// Of an exchange that takes three times as long, in steps of a third.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[test]
 fn nobody_there() {
@@ -110,6 +115,54 @@ fn patience_ends_while_sending() {
     server.join();
 }
 
+/// A box that empties its buffer now and then takes much longer than the patience, and never that long for nothing.
+#[test]
+fn an_upload_that_moves_in_bursts_outlasts_its_patience() {
+    const BURST: usize = 2 << 20;
+    const BURSTS: usize = 10;
+    let server = Script::new(|mut visit| {
+        visit.head().unwrap();
+        for _ in 0..BURSTS {
+            visit.skip(BURST);
+            sleep(PATIENCE * 3 / 10);
+        }
+        visit.skip(HUGE - BURSTS * BURST);
+        visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+    });
+    lane(direct(&server.url("/")))
+        .exchange(0, &zeros(HUGE), PATIENCE, &mut || {})
+        .unwrap();
+    assert_eq!(server.join().len(), 1);
+}
+
+#[test]
+fn an_answer_that_dribbles_outlasts_its_patience() {
+    dribbles("Content-Length: 10", b"\xf8", b"");
+}
+
+#[test]
+fn chunks_that_dribble_outlast_their_patience() {
+    dribbles("Transfer-Encoding: chunked", b"1\r\n\xf8\r\n", b"0\r\n\r\n");
+}
+
+fn dribbles(header: &'static str, piece: &'static [u8], end: &'static [u8]) {
+    let server = Script::new(move |mut visit| {
+        visit.request().unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n");
+        visit.stream.write_all(head.as_bytes()).unwrap();
+        for _ in 0..10 {
+            visit.stream.write_all(piece).unwrap();
+            sleep(PATIENCE * 3 / 10);
+        }
+        visit.stream.write_all(end).unwrap();
+    });
+    let answer = lane(direct(&server.url("/")))
+        .exchange(0, &zeros(1), PATIENCE, &mut || {})
+        .unwrap();
+    assert_eq!(answer, [0xf8; 10][..]);
+    assert_eq!(server.join().len(), 1);
+}
+
 /// The box closes with the request half read, so the lane's next write fails; the answer is there all the same.
 #[test]
 fn a_refusal_in_mid_request_is_heard() {
@@ -170,7 +223,11 @@ fn an_answer_to_half_a_request_ends_the_connection() {
             is_done.recv().unwrap();
             // The lane has stopped sending and closed.
             let mut rest = Vec::new();
-            let _ = visit.stream.read_to_end(&mut rest);
+            let end = visit.stream.read_to_end(&mut rest).map_err(|e| e.kind());
+            assert!(
+                !matches!(end, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+                "the connection is still there"
+            );
             assert!(rest.len() < HUGE);
         } else {
             visit.request().unwrap();
@@ -208,4 +265,23 @@ fn a_lane_that_hung_up_connects_anew() {
     }
     drop(lane);
     assert_eq!(server.join(), [2, 1]);
+}
+
+/// Boxes close a connection that has rested for 5 s, and a request on the way to them then is lost.
+#[test]
+fn a_connection_that_has_rested_for_long_is_not_used_again() {
+    let server = Script::new(|mut visit| {
+        let mut served = 0;
+        while visit.request().is_some() {
+            visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+            served += 1;
+        }
+        served
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    lane.exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    sleep(IDLE + Duration::from_millis(10));
+    lane.exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    drop(lane);
+    assert_eq!(server.join(), [1, 1]);
 }

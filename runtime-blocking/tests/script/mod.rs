@@ -77,6 +77,13 @@ impl Visit {
         Some(request)
     }
 
+    /// Reads so many bytes and forgets them.
+    pub fn skip(&mut self, bytes: usize) {
+        let mut some = Read::take(&mut self.reader, bytes as u64);
+        let skipped = std::io::copy(&mut some, &mut std::io::sink()).unwrap();
+        assert_eq!(skipped, bytes as u64, "the connection's end");
+    }
+
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.reader.read_line(&mut line) {
