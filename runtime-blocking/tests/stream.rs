@@ -36,6 +36,25 @@ fn a_read_waits_no_longer_than_told() {
     });
 }
 
+/// Kept in microseconds, of which none at all would mean: for ever.
+#[test]
+fn the_shortest_time_out_is_one() {
+    bounded(|| {
+        let pair = pair();
+        let (mut near, _far) = streams(&pair);
+        near.set_read_timeout(Some(Duration::from_nanos(1)))
+            .unwrap();
+        near.set_write_timeout(Some(Duration::from_nanos(1)))
+            .unwrap();
+        assert!(near.read_timeout().unwrap().is_some());
+        assert!(near.write_timeout().unwrap().is_some());
+        assert_eq!(
+            near.read(&mut [0; 8]).unwrap_err().kind(),
+            ErrorKind::WouldBlock
+        );
+    });
+}
+
 #[test]
 fn a_write_waits_no_longer_than_told() {
     bounded(|| {
