@@ -60,6 +60,36 @@ fn each_abuse_gets_a_definite_answer_and_others_go_on() {
     assert_eq!(dummy.begun(), abuses.len() as u64, "the service has seen the other's requests alone");
 }
 
+/// However large the memory is that a body is received into.
+#[test]
+fn a_request_behind_a_large_body_is_not_swallowed() {
+    let (front, dummy) = Dummy::start(Mode::Hold, Limits::default());
+    for _ in 0..5 {
+        let mut stream = connect(&front);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        // Its memory is there for the next body, which is smaller.
+        let larger = vec![1; 96 * 1024];
+        post(&mut stream, &larger);
+        dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+        dummy.answer_all();
+        assert!(read_reply(&mut stream).body == larger);
+        let mut both = b"POST /p HTTP/1.1\r\nContent-Length: 71680\r\n\r\n".to_vec();
+        both.resize(both.len() + 71_680, 2);
+        both.extend_from_slice(b"POST /p HTTP/1.1\r\nContent-Length: 1\r\n\r\nb");
+        stream.write_all(&both).unwrap();
+        // Refused, or hung up if it was held before the other came.
+        let answer = read_to_end(&mut stream);
+        assert!(
+            answer.is_empty() || status(&answer) == Refusal::PIPELINED.status,
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        dummy.drop_all();
+    }
+}
+
 #[test]
 fn a_head_request_gets_no_text() {
     let (front, _) = Dummy::start(Mode::Echo, Limits::default());
