@@ -2,18 +2,20 @@
 //! else is in the conformance suite (`tests/tests/conformance.rs`).
 #![allow(clippy::unwrap_used)]
 
+mod direct_support;
 mod session_support;
 
+use direct_support::Relay;
 use posthole_blocking::carrier::ProxyChoice;
 use posthole_blocking::front::{Limits, OwnFront};
 use posthole_blocking::{CloseReason, ConnectError, Handler, ListenOptions, Options, connect};
 use posthole_tests::bounded::bounded;
 use session_support::{listener, options, url};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_connect_error_says_what_stood_in_the_way() {
@@ -109,6 +111,30 @@ fn a_handler_serves_in_an_http_server_of_others() {
             ErrorKind::NotConnected
         );
         theirs.stop(Duration::from_secs(1));
+    });
+}
+
+/// Boxes count each connection as one of their user's, and close it when it has rested for long.
+#[test]
+fn lanes_that_rest_end_with_their_connections() {
+    bounded(|| {
+        let listener = listener();
+        let relay = Relay::to(listener.local_addr().unwrap());
+        let client = connect(&format!("http://{}/", relay.addr), options()).unwrap();
+        let server = listener.accept().unwrap();
+        let mut near = client.open().unwrap();
+        near.write_all(&[1; 4 << 20]).unwrap();
+        near.shutdown(Shutdown::Write).unwrap();
+        let mut got = Vec::new();
+        server.accept().unwrap().read_to_end(&mut got).unwrap();
+        assert!(relay.made() > 1, "they were needed");
+        // What remains is for the request that the server holds.
+        let begun = Instant::now();
+        while relay.open() > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "they stay");
+            thread::sleep(Duration::from_millis(20));
+        }
+        client.close().unwrap();
     });
 }
 

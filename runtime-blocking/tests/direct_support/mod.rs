@@ -64,6 +64,11 @@ impl Relay {
         self.state.made.load(SeqCst)
     }
 
+    /// How many of them there are.
+    pub fn open(&self) -> usize {
+        self.state.open.load(SeqCst).div_ceil(2)
+    }
+
     /// Whether all of them have ended.
     pub fn is_idle(&self) -> bool {
         self.state.open.load(SeqCst) == 0
