@@ -1,20 +1,24 @@
 //! Sessions and listeners begin and end.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../runtime-blocking/tests/direct_support/mod.rs"]
+mod direct_support;
 mod support;
 
+use direct_support::Relay;
 use posthole_smol::carrier::ProxyChoice;
 use posthole_smol::front::{Limits, OwnFront};
 use posthole_smol::{
     CloseReason, ConnectError, Handler, ListenOptions, Listener, Options, SessionEnded, connect,
 };
+use smol::Timer;
 use smol::future::{yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::stream::StreamExt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{assert_same, bounded, listener, options, pair, pattern, read_all, streams, url};
 
 /// An address where nobody listens.
@@ -313,5 +317,32 @@ fn a_session_counts_what_it_does() {
         assert!(client.exchanges >= 2 && client.bytes_out >= 100_000);
         assert!(server.exchanges >= 2 && server.bytes_in >= 100_000);
         assert_eq!((client.lost, client.last_trouble), (0, None));
+    });
+}
+
+/// Boxes count each connection as one of their user's, and close it when it has rested for long.
+#[test]
+fn lanes_that_rest_end_with_their_connections() {
+    bounded(async {
+        let listener = listener().await;
+        let relay = Relay::to(listener.local_addr().unwrap());
+        let client = connect(&format!("http://{}/", relay.addr), options()).await;
+        let client = client.unwrap();
+        let server = listener.accept().await.unwrap();
+        let mut near = client.open().await.unwrap();
+        let writes = async {
+            near.write_all(&[1; 4 << 20]).await.unwrap();
+            near.close().await.unwrap();
+        };
+        let reads = async { read_all(&server.accept().await.unwrap()).await };
+        zip(writes, reads).await;
+        assert!(relay.made() > 1, "they were needed");
+        // What remains is for the request that the server holds.
+        let begun = Instant::now();
+        while relay.open() > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "they stay");
+            Timer::after(Duration::from_millis(20)).await;
+        }
+        client.close().await.unwrap();
     });
 }
