@@ -5,7 +5,7 @@ use crate::front_common::{
 };
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn stop_lets_a_reply_finish_and_closes_the_rest() {
@@ -15,12 +15,14 @@ fn stop_lets_a_reply_finish_and_closes_the_rest() {
     post(&mut writing, b"x");
     dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
     let addr = front.local_addr();
+    let begun = Instant::now();
     let stopper = std::thread::spawn(move || stop(front, LONG));
     assert_eq!(read_to_end(&mut idle), b"");
     let reply = read_reply(&mut writing);
     assert_eq!(reply.body.len(), 20_000_000);
     assert_eq!(read_to_end(&mut writing), b"");
     stopper.join().unwrap();
+    assert!(begun.elapsed() < LONG / 2, "it waited for more requests");
     assert!(TcpStream::connect(addr).is_err(), "it listens no more");
 }
 

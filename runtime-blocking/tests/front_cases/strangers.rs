@@ -7,7 +7,7 @@ use crate::front_common::{
 use posthole_protocol::http::Refusal;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 #[rustfmt::skip]
@@ -120,31 +120,67 @@ fn half_a_request_and_then_an_end_is_a_close() {
 }
 
 #[test]
+fn a_head_that_dribbles_in_is_given_up() {
+    let (front, dummy) = Dummy::start(Mode::Echo, quick());
+    let mut stream = connect(&front);
+    stream.write_all(b"POST /p HTTP/1.1\r\nX: ").unwrap();
+    assert_eq!(dribble(&mut stream), Some(Refusal::TOO_SLOW.status));
+    assert_eq!(dummy.begun(), 0);
+}
+
+#[test]
 fn a_body_that_dribbles_in_is_given_up() {
     let limits = Limits {
         min_rate: 1_000_000,
         ..quick()
     };
     let (front, dummy) = Dummy::start(Mode::Echo, limits);
-    let mut stream = connect(&front);
-    stream
-        .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
-        .unwrap();
-    // Each byte in time for a time-out of one receive, all of them far too slow for the rate.
+    for head in [
+        "Content-Length: 1000000\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nf4240\r\n",
+    ] {
+        let mut stream = connect(&front);
+        let bytes = format!("POST /p HTTP/1.1\r\n{head}");
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let answer = dribble(&mut stream);
+        assert_eq!(answer, Some(Refusal::TOO_SLOW.status), "{head}");
+    }
+    assert_eq!(dummy.begun(), 0);
+}
+
+/// Sends a byte every 20 ms, ten seconds and more: each of them in time for a time-out of one receive. The status of
+/// the answer to that, if there is one.
+fn dribble(stream: &mut TcpStream) -> Option<u16> {
     stream
         .set_read_timeout(Some(Duration::from_millis(20)))
         .unwrap();
-    let mut answer = Vec::new();
-    for _ in 0..3000 {
+    for _ in 0..500 {
         let _ = stream.write_all(b"x");
-        match stream.read(&mut [0; 1024][..]) {
-            Ok(0) => break,
-            Ok(n) => answer.push(n),
+        let mut answer = [0; 1024];
+        match stream.read(&mut answer) {
+            Ok(0) => return None,
+            Ok(amount) => return Some(status(&answer[..amount])),
             Err(_) => {}
         }
     }
-    assert!(!answer.is_empty(), "never refused");
-    assert_eq!(dummy.begun(), 0);
+    None
+}
+
+#[test]
+fn a_refused_client_that_goes_on_and_on_is_closed() {
+    let limits = Limits {
+        linger_time: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let (front, _) = Dummy::start(Mode::Echo, limits);
+    let mut stream = connect(&front);
+    stream.write_all(b"GET /p HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(status(&read_to_end(&mut stream)), 405);
+    let is_closed = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"x").is_err()
+    });
+    assert!(is_closed, "it is read for ever");
 }
 
 #[test]
@@ -206,6 +242,26 @@ fn an_idle_connection_is_closed_in_time_and_a_held_one_is_not() {
     dummy.answer_all();
     assert_eq!(read_reply(&mut held).body, b"x");
     assert_eq!(read_to_end(&mut held), b"");
+}
+
+#[test]
+fn a_connection_is_idle_from_its_last_answer_on() {
+    let idle = Duration::from_millis(300);
+    let limits = Limits {
+        idle,
+        ..Limits::default()
+    };
+    let (front, dummy) = Dummy::start(Mode::Hold, limits);
+    let mut stream = connect(&front);
+    post(&mut stream, b"x");
+    dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    // Longer than it may be idle, and no multiple of that.
+    std::thread::sleep(idle * 3 / 2);
+    let answered = Instant::now();
+    dummy.answer_all();
+    assert_eq!(read_reply(&mut stream).body, b"x");
+    assert_eq!(read_to_end(&mut stream), b"");
+    assert!(answered.elapsed() >= idle, "{:?}", answered.elapsed());
 }
 
 #[test]
