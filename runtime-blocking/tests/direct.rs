@@ -5,7 +5,7 @@
 mod direct_support;
 mod session_support;
 
-use direct_support::{Relay, by, first_bundle, garbage, narrow, say};
+use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, narrow, say};
 use posthole_blocking::front::Limits;
 use posthole_blocking::{ListenOptions, Listener, Options, Session, Stream, connect};
 use posthole_protocol::Carrier;
@@ -38,7 +38,12 @@ fn impatient(connections: usize) -> Listener {
         min_rate: 100_000_000,
         ..Limits::default()
     };
-    Listener::bind("127.0.0.1:0", ListenOptions::new().limits(limits)).unwrap()
+    listener_with(limits)
+}
+
+fn listener_with(limits: Limits) -> Listener {
+    let options = ListenOptions::new().limits(limits);
+    Listener::bind("127.0.0.1:0", options).unwrap()
 }
 
 /// Both ends of a session, and of a stream that echoes.
@@ -222,6 +227,57 @@ fn part_of_a_bundle_after_a_whole_one_has_its_time() {
         let second = bytes.clone();
         bytes.extend_from_slice(&second[..20]);
         assert!(!say(addr, &bytes).is_empty(), "the first was answered");
+    });
+}
+
+#[test]
+fn a_connection_that_says_nothing_has_the_time_of_a_head() {
+    bounded(|| {
+        let limits = Limits {
+            head_time: Duration::from_millis(200),
+            body_time: Duration::from_secs(1000),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        assert!(is_hung_up(addr));
+    });
+}
+
+#[test]
+fn a_connection_too_many_is_closed_at_once_and_the_others_stay() {
+    bounded(|| {
+        let limits = Limits {
+            connections: 1,
+            head_time: Duration::from_secs(1000),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        let relay = Relay::to(addr);
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+        echo.ping();
+        assert!(is_hung_up(addr));
+        echo.ping();
+        assert_eq!(relay.made(), 1);
+    });
+}
+
+#[test]
+fn a_connection_may_be_quiet_once_it_is_a_session_s() {
+    bounded(|| {
+        let head_time = Duration::from_millis(500);
+        let limits = Limits {
+            head_time,
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let relay = Relay::to(serve_direct(&listener));
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+        echo.ping();
+        thread::sleep(head_time * 5 / 2);
+        echo.ping();
+        assert_eq!(relay.made(), 1, "it was cut");
     });
 }
 

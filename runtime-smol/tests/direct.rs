@@ -7,7 +7,7 @@ mod direct_support;
 mod support;
 
 use async_executor::Executor;
-use direct_support::{Relay, by, first_bundle, garbage, narrow, say};
+use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, narrow, say};
 use posthole_protocol::Carrier;
 use posthole_runtime::Direct;
 use posthole_smol::front::Limits;
@@ -43,6 +43,10 @@ async fn impatient(connections: usize) -> Listener {
         min_rate: 100_000_000,
         ..Limits::for_tasks()
     };
+    listener_with(limits).await
+}
+
+async fn listener_with(limits: Limits) -> Listener {
     let options = ListenOptions::new().limits(limits);
     Listener::bind("127.0.0.1:0", options).await.unwrap()
 }
@@ -272,6 +276,57 @@ fn part_of_a_bundle_after_a_whole_one_has_its_time() {
         bytes.extend_from_slice(&second[..20]);
         let said = smol::unblock(move || say(addr, &bytes)).await;
         assert!(!said.is_empty(), "the first was answered");
+    });
+}
+
+#[test]
+fn a_connection_that_says_nothing_has_the_time_of_a_head() {
+    bounded(async {
+        let limits = Limits {
+            head_time: Duration::from_millis(200),
+            body_time: Duration::from_secs(1000),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        assert!(smol::unblock(move || is_hung_up(addr)).await);
+    });
+}
+
+#[test]
+fn a_connection_too_many_is_closed_at_once_and_the_others_stay() {
+    bounded(async {
+        let limits = Limits {
+            connections: 1,
+            head_time: Duration::from_secs(1000),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        let relay = Relay::to(addr);
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct))).await;
+        echo.ping().await;
+        assert!(smol::unblock(move || is_hung_up(addr)).await);
+        echo.ping().await;
+        assert_eq!(relay.made(), 1);
+    });
+}
+
+#[test]
+fn a_connection_may_be_quiet_once_it_is_a_session_s() {
+    bounded(async {
+        let head_time = Duration::from_millis(500);
+        let limits = Limits {
+            head_time,
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let relay = Relay::to(serve_direct(&listener));
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct))).await;
+        echo.ping().await;
+        smol::Timer::after(head_time * 5 / 2).await;
+        echo.ping().await;
+        assert_eq!(relay.made(), 1, "it was cut");
     });
 }
 

@@ -179,6 +179,17 @@ pub fn say(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Whether the port closes a connection that says nothing within ten seconds.
+pub fn is_hung_up(to: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(to).unwrap();
+    let patience = Some(std::time::Duration::from_secs(10));
+    stream.set_read_timeout(patience).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(amount) => amount == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
 /// What is no beginning of a session.
 pub fn garbage() -> Vec<Vec<u8>> {
     let mut cut = first_bundle(9);
