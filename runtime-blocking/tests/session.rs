@@ -138,6 +138,39 @@ fn lanes_that_rest_end_with_their_connections() {
     });
 }
 
+#[test]
+fn a_close_waits_for_its_sessions_and_no_longer() {
+    bounded(|| {
+        let listener = listener();
+        let client = connect(&url(&listener), options()).unwrap();
+        let _server = listener.accept().unwrap();
+        let begun = Instant::now();
+        listener.close(Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_secs(30), "nobody told it");
+        client.wait_closed();
+    });
+}
+
+#[test]
+fn a_session_whose_peer_is_gone_ends_when_the_grace_does() {
+    bounded(|| {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let service = Arc::new(handler.clone());
+        let theirs = OwnFront::start(socket, "/".into(), Limits::default(), service).unwrap();
+        let relay = Relay::to(theirs.local_addr());
+        let client = connect(&format!("http://{}/", relay.addr), options()).unwrap();
+        let server = handler.accept().unwrap();
+        // What the client has not got is what closing waits for.
+        relay.swallow();
+        server.open().unwrap().write_all(b"lost").unwrap();
+        handler.close(Duration::from_millis(300));
+        assert!(server.closed().is_some(), "it goes on");
+        drop(relay);
+        client.abort();
+    });
+}
+
 #[cfg(feature = "tiny_http")]
 #[test]
 fn a_listener_may_have_tiny_http_for_its_front() {

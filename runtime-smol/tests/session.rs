@@ -288,6 +288,39 @@ fn a_handler_serves_in_an_http_server_of_others() {
 }
 
 #[test]
+fn a_close_waits_for_its_sessions_and_no_longer() {
+    bounded(async {
+        let pair = pair().await;
+        let begun = Instant::now();
+        pair.listener.close(Duration::from_secs(50)).await;
+        assert!(begun.elapsed() < Duration::from_secs(25), "nobody told it");
+        pair.client.wait_closed().await;
+    });
+}
+
+#[test]
+fn a_session_whose_peer_is_gone_ends_when_the_grace_does() {
+    bounded(async {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let theirs = OwnFront::start(socket, "/".into(), Limits::for_tasks(), handler.clone());
+        let theirs = theirs.unwrap();
+        let relay = Relay::to(theirs.local_addr());
+        let url = format!("http://{}/", relay.addr);
+        let client = connect(&url, options()).await.unwrap();
+        let server = handler.accept().await.unwrap();
+        // What the client has not got is what closing waits for.
+        relay.swallow();
+        let mut stream = server.open().await.unwrap();
+        stream.write_all(b"lost").await.unwrap();
+        handler.close(Duration::from_millis(300)).await;
+        assert!(server.closed().is_some(), "it goes on");
+        drop(relay);
+        client.abort();
+    });
+}
+
+#[test]
 fn a_server_that_was_restarted_ends_its_old_sessions() {
     bounded(async {
         let first = listener().await;
