@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a writing thread waits for more.
+/// How long a writing thread waits for more, outside tests.
 const KEPT: Duration = Duration::from_secs(5);
 
 /// How long what is said last may take, before the connection is closed.
@@ -38,6 +38,8 @@ pub(crate) struct Wire {
     more: Condvar,
     /// Nothing more is said after the last, and by then all is over.
     ends: OnceLock<Instant>,
+    /// How long a writing thread waits for more.
+    kept: Duration,
 }
 
 #[derive(Default)]
@@ -66,6 +68,7 @@ impl Wire {
             writing: Mutex::default(),
             more: Condvar::new(),
             ends: OnceLock::new(),
+            kept: KEPT,
         })
     }
 
@@ -202,13 +205,13 @@ impl Wire {
                 self.finish();
                 return;
             }
-            if writing.is_over || idle.elapsed() >= KEPT {
+            if writing.is_over || idle.elapsed() >= self.kept {
                 writing.has_thread = false;
                 return;
             }
             writing = self
                 .more
-                .wait_timeout(writing, KEPT)
+                .wait_timeout(writing, self.kept)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -227,4 +230,40 @@ pub(crate) enum Read {
     Part(usize),
     /// Nothing, for as long as the socket was told to wait.
     Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use socket2::SockRef;
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_writing_thread_that_has_gone_is_made_anew() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(port.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let (stream, _) = port.accept().unwrap();
+        SockRef::from(&stream)
+            .set_send_buffer_size(64 * 1024)
+            .unwrap();
+        let mut wire = Wire::new(stream);
+        Arc::get_mut(&mut wire).unwrap().kept = Duration::from_millis(10);
+        // The first has nothing to write, and goes.
+        wire.wake(wire.lock());
+        let begun = Instant::now();
+        while Arc::strong_count(&wire) > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it stays");
+            thread::yield_now();
+        }
+        // More than the socket takes at once.
+        let last = vec![7; 2_000_000];
+        wire.end(Bytes::from(last.clone()).into());
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).expect("someone writes the rest");
+        assert_eq!(got.len(), last.len());
+    }
 }
