@@ -4,5 +4,6 @@
 
 #[path = "front_cases/descriptors.rs"]
 mod descriptors;
+mod direct_support;
 mod front_child;
 mod front_common;

@@ -1,10 +1,12 @@
 //! What happens when no descriptor is left. In a child process, since the bound is the process's.
 
-use crate::front_child::Server;
+use crate::direct_support::first_bundle;
+use crate::front_child::{Server, serve};
 use crate::front_common::{
-    Dummy, Limits, Mode, connect_to, post, read_reply, read_to_end, status, until,
+    Dummy, Limits, Mode, connect_to, post, read_reply, read_some, read_to_end, start_direct,
+    status, until,
 };
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -53,6 +55,24 @@ fn first_status(stream: &mut TcpStream) -> u16 {
     let mut some = [0; 2000];
     let n = stream.read(&mut some).unwrap_or(0);
     if n == 0 { 0 } else { status(&some[..n]) }
+}
+
+/// The server of the next test.
+#[test]
+fn direct_child() {
+    serve(start_direct);
+}
+
+#[test]
+fn without_descriptors_direct_connections_wait_and_are_taken_later() {
+    let server = Server::running("descriptors::direct_child", 40);
+    let silent: Vec<_> = (0..100).map(|_| connect_to(server.addr)).collect();
+    // Time enough to accept what can be accepted, and to fail.
+    std::thread::sleep(Duration::from_millis(300));
+    drop(silent);
+    let mut stream = connect_to(server.addr);
+    stream.write_all(&first_bundle(1)).unwrap();
+    assert!(!read_some(&mut stream).is_empty(), "it is answered");
 }
 
 #[test]

@@ -11,11 +11,20 @@ const CHILD: &str = "POSTHOLE_TEST_CHILD";
 /// Serves until it is killed, if it runs for that.
 #[test]
 fn child() {
+    serve(|| {
+        let (front, dummy) = Dummy::start(Mode::Either, Limits::default());
+        let addr = front.local_addr();
+        ((front, dummy), addr)
+    });
+}
+
+/// Serves what this starts until the process is killed, if it runs for that.
+pub fn serve<T>(start: impl FnOnce() -> (T, SocketAddr)) {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let (front, _dummy) = Dummy::start(Mode::Either, Limits::default());
-    println!("listening on {}", front.local_addr());
+    let (_serving, addr) = start();
+    println!("listening on {addr}");
     loop {
         std::thread::park();
     }
@@ -30,8 +39,12 @@ pub struct Server {
 impl Server {
     /// Runs this program's test [`child`] with so many descriptors.
     pub fn with_descriptors(limit: u32) -> Server {
-        let script =
-            format!("ulimit -n {limit} && exec \"$0\" --exact front_child::child --nocapture");
+        Server::running("front_child::child", limit)
+    }
+
+    /// Runs a test of this program that [serves](serve) with so many descriptors.
+    pub fn running(test: &str, limit: u32) -> Server {
+        let script = format!("ulimit -n {limit} && exec \"$0\" --exact {test} --nocapture");
         let mut process = Command::new("sh")
             .args(["-c", &script])
             .arg(std::env::current_exe().unwrap())

@@ -8,8 +8,9 @@ use bytes::Bytes;
 pub use client::*;
 pub use posthole_blocking::front::{Limits, OwnFront};
 use posthole_blocking::front::{Reply, Responder, Service, Ticket};
+use posthole_blocking::{ListenOptions, Listener};
 use posthole_protocol::wire::Chain;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -152,4 +153,13 @@ pub fn connect(front: &OwnFront) -> TcpStream {
 
 pub fn stop(front: OwnFront, grace: Duration) {
     front.stop(grace);
+}
+
+/// A listener that takes direct connections; where.
+pub fn start_direct() -> (Listener, SocketAddr) {
+    let listener = Listener::bind("127.0.0.1:0", ListenOptions::new()).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    listener.serve_direct(socket).unwrap();
+    (listener, addr)
 }

@@ -9,8 +9,9 @@ pub use client::*;
 use posthole_protocol::wire::Chain;
 pub use posthole_smol::front::{Limits, OwnFront};
 use posthole_smol::front::{Reply, Service};
+use posthole_smol::{ListenOptions, Listener};
 use smol::channel::bounded;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -175,4 +176,13 @@ pub fn connect(front: &OwnFront) -> TcpStream {
 
 pub fn stop(front: OwnFront, grace: Duration) {
     smol::block_on(front.stop(grace));
+}
+
+/// A listener that takes direct connections; where.
+pub fn start_direct() -> (Listener, SocketAddr) {
+    let listener = smol::block_on(Listener::bind("127.0.0.1:0", ListenOptions::new())).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    listener.serve_direct(socket).unwrap();
+    (listener, addr)
 }
