@@ -163,6 +163,40 @@ fn a_black_hole_is_left_for_http() {
     });
 }
 
+/// A bundle that takes longer than the server may be silent: each part of it is a sign of life.
+#[test]
+fn a_slow_connection_is_not_taken_for_a_dead_one() {
+    bounded(|| {
+        let listener = listener();
+        let socket = narrow();
+        let addr = socket.local_addr().unwrap();
+        listener.serve_direct(socket).unwrap();
+        let relay = Relay::to(addr);
+        let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+        // It was fast, so a bundle is expected to take little time.
+        echo.bulk(&pattern(7, 4_000_000), || ());
+        let before = relay.moved();
+        let mut far = echo.server.open().unwrap();
+        far.write_all(b"!").unwrap();
+        let mut near = echo.client.accept().unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        relay.slow_down();
+        let data = pattern(6, 300_000);
+        thread::scope(|scope| {
+            scope.spawn(|| far.write_all(&data).unwrap());
+            let mut got = vec![0; data.len()];
+            near.read_exact(&mut got).unwrap();
+            assert_same(&got, &data);
+        });
+        assert_eq!(relay.made(), 1);
+        assert!(
+            relay.moved() - before < data.len() * 3 / 2,
+            "nothing went twice"
+        );
+        echo.client.close().unwrap();
+    });
+}
+
 #[test]
 fn whatever_is_dropped_first_nothing_stays_open() {
     bounded(|| {

@@ -25,6 +25,8 @@ struct State {
     moved: AtomicUsize,
     /// Nothing is read or written.
     is_hole: AtomicBool,
+    /// Little is passed on at a time.
+    is_slow: AtomicBool,
     /// It has gone.
     is_over: AtomicBool,
 }
@@ -89,6 +91,11 @@ impl Relay {
         self.state.is_hole.store(true, SeqCst);
     }
 
+    /// Passes on some 60 kB in a second from now on.
+    pub fn slow_down(&self) {
+        self.state.is_slow.store(true, SeqCst);
+    }
+
     /// Does again what a relay does.
     pub fn pass_on(&self) {
         self.state.is_hole.store(false, SeqCst);
@@ -120,7 +127,13 @@ impl State {
                 thread::sleep(pause);
                 continue;
             }
-            let amount = match from.read(&mut room) {
+            let room = if self.is_slow.load(SeqCst) {
+                thread::sleep(pause * 5);
+                &mut room[..600]
+            } else {
+                &mut room[..]
+            };
+            let amount = match from.read(room) {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     continue;
                 }
