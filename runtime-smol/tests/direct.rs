@@ -169,6 +169,39 @@ fn a_black_hole_is_left_for_http() {
     });
 }
 
+/// A bundle that takes longer than the server may be silent: each part of it is a sign of life.
+#[test]
+fn a_slow_connection_is_not_taken_for_a_dead_one() {
+    bounded(async {
+        let listener = listener().await;
+        let socket = narrow();
+        let addr = socket.local_addr().unwrap();
+        listener.serve_direct(socket).unwrap();
+        let relay = Relay::to(addr);
+        let echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct))).await;
+        // It was fast, so a bundle is expected to take little time.
+        echo.bulk(&pattern(7, 4_000_000), || ()).await;
+        let before = relay.moved();
+        let mut far = echo.server.open().await.unwrap();
+        far.write_all(b"!").await.unwrap();
+        let mut near = echo.client.accept().await.unwrap();
+        near.read_exact(&mut [0]).await.unwrap();
+        relay.slow_down();
+        let data = pattern(6, 300_000);
+        let mut got = vec![0; data.len()];
+        let write = async { far.write_all(&data).await.unwrap() };
+        let read = async { near.read_exact(&mut got).await.unwrap() };
+        zip(write, read).await;
+        assert_same(&got, &data);
+        assert_eq!(relay.made(), 1);
+        assert!(
+            relay.moved() - before < data.len() * 3 / 2,
+            "nothing went twice"
+        );
+        echo.client.close().await.unwrap();
+    });
+}
+
 #[test]
 fn whatever_is_dropped_first_no_task_and_nothing_open_stays() {
     for order in [
