@@ -8,13 +8,9 @@ use lane_cases::{HUGE, LONG, direct, lane, zeros};
 use posthole_blocking::carrier;
 use posthole_protocol::Failure;
 use script::{Script, ours};
-use socket2::SockRef;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::sleep;
-use std::time::Duration;
 
 #[test]
 fn a_cancel_wakes_who_reads_and_who_writes() {
@@ -127,31 +123,6 @@ fn cancels_at_any_moment() {
     drop(lane);
     server.join();
     assert!(cancelled > 0);
-}
-
-/// A box that takes a little now and then, so that one write of the lane's takes several times the patience: each of
-/// its parts that leaves is a sign of life.
-#[test]
-fn a_write_that_leaves_in_small_parts_outlasts_its_patience() {
-    const SIZE: usize = 8 << 20;
-    const PART: usize = 16 * 1024;
-    const PARTS: usize = 10;
-    let patience = Duration::from_secs(1);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    SockRef::from(&listener).set_recv_buffer_size(PART).unwrap();
-    let server = Script::on(listener, move |mut visit| {
-        visit.head().unwrap();
-        for _ in 0..PARTS {
-            visit.skip(PART);
-            sleep(patience / 2);
-        }
-        visit.skip(SIZE - PARTS * PART);
-        visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
-    });
-    lane(direct(&server.url("/")))
-        .exchange(0, &zeros(SIZE), patience, &mut || {})
-        .unwrap();
-    assert_eq!(server.join().len(), 1);
 }
 
 #[cfg(feature = "tls")]
