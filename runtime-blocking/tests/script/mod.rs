@@ -102,15 +102,8 @@ pub struct Script<T> {
 
 impl<T: Send + 'static> Script<T> {
     /// Serves each connection by this closure, one after the other.
-    pub fn new(serve: impl FnMut(Visit) -> T + Send + 'static) -> Script<T> {
-        Script::on(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
-    }
-
-    /// The same, where this one listens.
-    pub fn on(
-        listener: TcpListener,
-        mut serve: impl FnMut(Visit) -> T + Send + 'static,
-    ) -> Script<T> {
+    pub fn new(mut serve: impl FnMut(Visit) -> T + Send + 'static) -> Script<T> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
