@@ -7,7 +7,7 @@ mod direct_support;
 mod support;
 
 use async_executor::Executor;
-use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, narrow, say};
+use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
 use posthole_protocol::Carrier;
 use posthole_runtime::Direct;
 use posthole_smol::front::Limits;
@@ -17,7 +17,8 @@ use posthole_smol::{
 use smol::future::{poll_once, yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -360,6 +361,29 @@ fn a_connection_may_be_quiet_once_it_is_a_session_s() {
         smol::Timer::after(head_time * 5 / 2).await;
         echo.ping().await;
         assert_eq!(relay.made(), 1, "it was cut");
+    });
+}
+
+#[test]
+fn a_client_that_still_sends_is_not_reset_by_the_last_word() {
+    bounded(async {
+        // Several times, as what comes late is reset, and a busy machine may be late.
+        for seed in 1..=5 {
+            let listener = listener().await;
+            let addr = serve_direct(&listener);
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(&first_bundle(seed)).unwrap();
+            let stream = smol::unblock(move || {
+                stream.peek(&mut [0]).unwrap();
+                stream
+            })
+            .await;
+            listener.close(Duration::ZERO).await;
+            if smol::unblock(move || may_go_on(stream)).await {
+                return;
+            }
+        }
+        panic!("it is closed at once");
     });
 }
 

@@ -203,6 +203,16 @@ pub fn is_hung_up(to: SocketAddr) -> bool {
     }
 }
 
+/// Takes what is said last on a connection. Whether more may be sent after that, and is no reset's cause.
+pub fn may_go_on(mut stream: TcpStream) -> bool {
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).is_ok()
+        && (0..3).all(|_| {
+            thread::sleep(std::time::Duration::from_millis(50));
+            stream.write_all(b"x").is_ok()
+        })
+}
+
 /// What is no beginning of a session.
 pub fn garbage() -> Vec<Vec<u8>> {
     let mut cut = first_bundle(9);
