@@ -28,6 +28,12 @@ table() {
     sed 's/^\([a-z]*\): \([0-9]*\) states, \([0-9]*\) unique, depth \([0-9]*\), Bounds { trouble: Trouble { \(.*\) }, direct: \([a-z]*\), requests: \([0-9]*\) }$/| \1 | \2 | \3 | \4 | \5, direct: \6, requests: \7 |/'
 }
 
+# The tests in virtual time.
+virtual=(
+    random path streamed direct fates hostile violations contract ending restart ghosts opening outage idle classic clock
+    vectors statements flow_control half_close fairness duplicate_request gave_up cancellation machine prompt forms
+)
+
 # A hundredth of the bugs that cargo-mutants plants in the core; SAMPLE says which. First its own tests look, then for what
 # they have not found those in virtual time. Needs cargo-mutants.
 sample() {
@@ -44,7 +50,7 @@ sample() {
     mapfile -t names < <(sed 's/[][\.*^$+?{}()|]/\\&/g; s/.*/--re=^&$/' missed.txt)
     cd - >/dev/null
     if ((${#names[@]} > 0)); then
-        for test in contract fates streamed direct path vectors random machine prompt; do
+        for test in "${virtual[@]}"; do
             tests+=(--test "$test")
         done
         mutants --test-package posthole-tests "${names[@]}" -- "${tests[@]}"
@@ -60,8 +66,7 @@ sample() {
 # Lines of the core that its own tests and those in virtual time run. Needs cargo-llvm-cov and Debian's llvm-22.
 coverage() {
     local tests=()
-    for test in random path streamed direct fates hostile violations contract ending restart ghosts opening outage idle classic clock \
-        vectors statements flow_control half_close fairness duplicate_request gave_up cancellation; do
+    for test in "${virtual[@]}"; do
         tests+=(--test "$test")
     done
     CARGO_LLVM_COV_SETUP=no LLVM_COV=/usr/bin/llvm-cov-22 LLVM_PROFDATA=/usr/bin/llvm-profdata-22 \

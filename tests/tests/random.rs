@@ -101,3 +101,42 @@ fn a19_both_machines_slept_beside_a_streamed_answer() {
     ];
     run(&weather, &ops);
 }
+
+/// Each end had as many applications as the other, but for another stream that the other had not heard of yet.
+#[test]
+fn a_stream_on_its_way_each_way_is_not_the_end() {
+    let weather = Weather {
+        hangups: false,
+        classic: true,
+        direct: Some(false),
+        ..Weather::fair(7_427_272_523_801_058_731)
+    };
+    let open = |server, send| Op::Open {
+        server,
+        send,
+        chunk: 1,
+        pace: 0,
+        slow: false,
+    };
+    let ops = [
+        open(false, 25_048),
+        Op::Pass { micros: 1_125_000 },
+        Op::Silence { micros: 0 },
+        open(true, 0),
+        open(false, 0),
+        Op::Stop {
+            server: false,
+            which: 1,
+        },
+        Op::Silence { micros: 25_001 },
+        Op::Reset {
+            server: false,
+            which: 0,
+        },
+        Op::Stop {
+            server: true,
+            which: 1,
+        },
+    ];
+    run(&weather, &ops);
+}

@@ -15,6 +15,7 @@ use crate::settings;
 use bytes::Bytes;
 use drive::{assert_moved_on, feed_if_due};
 use posthole_protocol::{Client, Config, Instant, RequestId, Server, SessionId, StreamId};
+use std::collections::BTreeSet;
 
 /// A virtual world. The name is for its usual population.
 pub struct Pair {
@@ -244,14 +245,8 @@ impl Pair {
 
     /// Whether every application at both ends is done, and each stream has one at both ends.
     pub fn is_done(&self) -> bool {
-        let clients = self
-            .clients
-            .iter()
-            .map(|end| end.talkers.len())
-            .sum::<usize>();
         let live = self.hosts.iter().flat_map(|host| host.sessions.iter());
-        let servers = live.clone().map(|end| end.talkers.len()).sum::<usize>();
-        clients == servers
+        used(self.clients.iter()) == used(live.clone())
             && self.clients.iter().all(End::is_done)
             && live.clone().all(End::is_done)
     }
@@ -307,6 +302,12 @@ impl Pair {
     pub fn story(&self) -> String {
         format!("seed {}\n{}", self.seed, self.net.trace.text())
     }
+}
+
+/// Which streams have applications: of which session, and their numbers.
+fn used<'a, M: 'a>(ends: impl Iterator<Item = &'a End<M>>) -> BTreeSet<(usize, u64)> {
+    ends.flat_map(|end| end.talkers.keys().map(|id| (end.session, id.number())))
+        .collect()
 }
 
 impl Drop for Pair {
