@@ -28,11 +28,8 @@ table() {
     sed 's/^\([a-z]*\): \([0-9]*\) states, \([0-9]*\) unique, depth \([0-9]*\), Bounds { trouble: Trouble { \(.*\) }, direct: \([a-z]*\), requests: \([0-9]*\) }$/| \1 | \2 | \3 | \4 | \5, direct: \6, requests: \7 |/'
 }
 
-# The tests in virtual time.
-virtual=(
-    random path streamed direct fates hostile violations contract ending restart ghosts opening outage idle classic clock
-    vectors statements flow_control half_close fairness duplicate_request gave_up cancellation machine prompt forms
-)
+# The tests in virtual time, as the example that plants bugs lists them.
+mapfile -t virtual < <(sed -n '/^const VIRTUAL/,/^];/s/^ *"\(.*\)",$/\1/p' tests/examples/mutants.rs)
 
 # A hundredth of the bugs that cargo-mutants plants in the core; SAMPLE says which. First its own tests look, then for what
 # they have not found those in virtual time. Needs cargo-mutants.

@@ -300,7 +300,7 @@ fn a_connection_too_many_is_closed_at_once_and_the_others_stay() {
 #[test]
 fn a_connection_may_be_quiet_once_it_is_a_session_s() {
     bounded(|| {
-        let head_time = Duration::from_millis(500);
+        let head_time = Duration::from_secs(2);
         let limits = Limits {
             head_time,
             ..Limits::default()
@@ -309,7 +309,7 @@ fn a_connection_may_be_quiet_once_it_is_a_session_s() {
         let relay = Relay::to(serve_direct(&listener));
         let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
         echo.ping();
-        thread::sleep(head_time * 5 / 2);
+        thread::sleep(head_time * 3 / 2);
         echo.ping();
         assert_eq!(relay.made(), 1, "it was cut");
     });

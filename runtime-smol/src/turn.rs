@@ -3,9 +3,8 @@
 //! An executor looks for what has come on sockets, and for timers, when it has nothing to run, or else after so many tasks
 //! (smol's after 200). While bulk moves there is always something to run, and tasks that move it take a twentieth of a
 //! millisecond each: what comes on other connections waits for 10 ms. So where somebody types, whoever has moved so many bytes
-//! has the reactor asked, whatever executor runs it. That has its price: async-io's thread is woken, and it is the one that waits
-//! for sockets from then on, until it finds another do so ten times; so nobody asks who moves no bulk, or whose executor
-//! asks by itself ([`looked`]).
+//! has the reactor asked, whatever executor runs it. That has its price: async-io's thread is woken, and may be the one that waits
+//! for sockets from then on; so nobody asks who moves no bulk, or whose executor asks by itself ([`looked`]).
 
 use crate::timer;
 use std::cell::Cell;

@@ -39,6 +39,7 @@ const VIRTUAL: &[&str] = &[
     "half_close",
     "hostile",
     "idle",
+    "machine",
     "opening",
     "outage",
     "path",
