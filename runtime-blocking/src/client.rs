@@ -38,7 +38,8 @@ pub fn connect(url: &str, options: Options) -> Result<Session, ConnectError> {
     let tag = Tag::from_bytes(random::bytes().map_err(ConnectError::System)?);
     let mut target = Target::new(url, tag, options.proxy, options.tls)
         .map_err(ConnectError::Target)?
-        .plain(options.plain);
+        .plain(options.plain)
+        .body_max(options.config.body_max());
     for (name, value) in &options.headers {
         target = target.header(name, value).map_err(ConnectError::Target)?;
     }

@@ -8,7 +8,9 @@ mod session_support;
 use direct_support::Relay;
 use posthole_blocking::carrier::ProxyChoice;
 use posthole_blocking::front::{Limits, OwnFront};
-use posthole_blocking::{CloseReason, ConnectError, Handler, ListenOptions, Options, connect};
+use posthole_blocking::{
+    CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, connect,
+};
 use posthole_tests::bounded::bounded;
 use session_support::{listener, options, url};
 use std::io::{self, ErrorKind, Read, Write};
@@ -190,5 +192,29 @@ fn a_listener_may_have_tiny_http_for_its_front() {
         posthole_tests::pattern::assert_same(&got, &data);
         client.close().unwrap();
         listener.close(Duration::from_secs(20));
+    });
+}
+
+/// Bodies of more than 1 MiB may be had, and answers of that size were taken for somebody else's.
+#[test]
+fn answers_are_as_large_as_bodies_may_be() {
+    let config = || {
+        let large = 4 << 20;
+        let config = Config::builder().body_first(large).body_max(large);
+        config.pool(16 << 20).send_pool(16 << 20).build().unwrap()
+    };
+    bounded(move || {
+        let listener =
+            Listener::bind("127.0.0.1:0", ListenOptions::new().config(config())).unwrap();
+        let client = connect(&url(&listener), options().config(config())).unwrap();
+        let server = listener.accept().unwrap();
+        let mut far = server.open().unwrap();
+        far.write_all(&vec![1; 12 << 20]).unwrap();
+        drop(far);
+        let mut all = Vec::new();
+        client.accept().unwrap().read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), 12 << 20);
+        let stats = client.stats();
+        assert_eq!((stats.lost, stats.last_trouble), (0, None));
     });
 }

@@ -9,7 +9,8 @@ use direct_support::Relay;
 use posthole_smol::carrier::ProxyChoice;
 use posthole_smol::front::{Limits, OwnFront};
 use posthole_smol::{
-    CloseReason, ConnectError, Handler, ListenOptions, Listener, Options, SessionEnded, connect,
+    CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, SessionEnded,
+    connect,
 };
 use smol::Timer;
 use smol::future::{yield_now, zip};
@@ -377,5 +378,29 @@ fn lanes_that_rest_end_with_their_connections() {
             Timer::after(Duration::from_millis(20)).await;
         }
         client.close().await.unwrap();
+    });
+}
+
+/// Bodies of more than 1 MiB may be had, and answers of that size were taken for somebody else's.
+#[test]
+fn answers_are_as_large_as_bodies_may_be() {
+    let config = || {
+        let large = 4 << 20;
+        let config = Config::builder().body_first(large).body_max(large);
+        config.pool(16 << 20).send_pool(16 << 20).build().unwrap()
+    };
+    bounded(async move {
+        let options_of_it = ListenOptions::new().config(config());
+        let listener = Listener::bind("127.0.0.1:0", options_of_it).await.unwrap();
+        let client = connect(&url(&listener), options().config(config())).await;
+        let client = client.unwrap();
+        let server = listener.accept().await.unwrap();
+        let mut far = server.open().await.unwrap();
+        far.write_all(&vec![1; 12 << 20]).await.unwrap();
+        far.close().await.unwrap();
+        let all = read_all(&client.accept().await.unwrap()).await;
+        assert_eq!(all.len(), 12 << 20);
+        let stats = client.stats();
+        assert_eq!((stats.lost, stats.last_trouble), (0, None));
     });
 }

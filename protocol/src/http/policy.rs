@@ -2,8 +2,13 @@
 
 use core::time::Duration;
 
-/// The largest answer that is read, in bytes: a bundle's most, and something for a server that counts otherwise.
-pub const LARGEST_ANSWER: usize = 1024 * 1024 + 64 * 1024;
+/// The largest answer that is read where bodies may have so many bytes ([`Config::body_max`](crate::Config::body_max)):
+/// something more, for a server that counts otherwise, and never less than 1 MiB and that.
+pub const fn largest_answer(body_max: usize) -> usize {
+    const MIB: usize = 1024 * 1024;
+    let most = if body_max > MIB { body_max } else { MIB };
+    most.saturating_add(64 * 1024)
+}
 
 /// How much of an answer of unknown length is read at first, in bytes.
 pub const FIRST_PIECE: usize = 16 * 1024;
@@ -76,6 +81,14 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_may_be_as_large_as_a_body() {
+        let (mib, more) = (1 << 20, 64 << 10);
+        assert_eq!(largest_answer(32 << 10), mib + more);
+        assert_eq!(largest_answer(mib + 1), mib + 1 + more);
+        assert_eq!(largest_answer(usize::MAX), usize::MAX);
+    }
 
     #[test]
     fn the_last_address_gets_longest_but_no_longer_than_patience() {

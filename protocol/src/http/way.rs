@@ -1,5 +1,6 @@
 //! The way to a server: where it is, through which proxy, and what a request says on that way (§9.1, §9.6).
 
+use super::policy::largest_answer;
 use super::{
     Form, Proxy, REQUEST_HEADERS, Scheme, Setting, Tag, Url, UrlError, from_environment, is_token,
 };
@@ -79,6 +80,7 @@ pub struct Way {
     proxy: Option<Proxy>,
     plain: Plain,
     extra: Vec<(String, String)>,
+    largest_answer: usize,
 }
 
 impl Way {
@@ -112,12 +114,20 @@ impl Way {
             proxy,
             plain: Plain::default(),
             extra: Vec::new(),
+            largest_answer: largest_answer(0),
         })
     }
 
     /// Sets how a proxy is asked for an http server. Default: [`Plain::Absolute`].
     pub fn plain(mut self, plain: Plain) -> Way {
         self.plain = plain;
+        self
+    }
+
+    /// Sets how large bodies may be in the session, in bytes ([`Config::body_max`](crate::Config::body_max)), and so
+    /// what is read of an answer at most. Default: 1 MiB.
+    pub fn body_max(mut self, bytes: usize) -> Way {
+        self.largest_answer = largest_answer(bytes);
         self
     }
 
@@ -152,6 +162,11 @@ impl Way {
     /// Where the proxy is, if there is one.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
+    }
+
+    /// The largest answer that is read, in bytes.
+    pub fn largest_answer(&self) -> usize {
+        self.largest_answer
     }
 
     /// The way in words: `http://host:80/ through proxy http://p:3128`. Never credentials.

@@ -7,9 +7,7 @@ use super::socket::is_closed;
 use super::target::Target;
 use super::watch::{Canceller, Watch};
 use bytes::Bytes;
-use posthole_protocol::http::policy::{
-    FIRST_PIECE, LARGEST_ANSWER, LARGEST_HEAD, Steps, is_kept_open,
-};
+use posthole_protocol::http::policy::{FIRST_PIECE, LARGEST_HEAD, Steps, is_kept_open};
 use posthole_protocol::http::{Form, METHOD, Trouble, Verdict, verdict};
 use posthole_protocol::wire::Chain;
 use posthole_runtime::{Frames, NotBundles, block};
@@ -96,7 +94,7 @@ impl Lane {
     /// over a fresh one: it may have been closed while it was idle (§9.5).
     ///
     /// # Errors
-    /// Anything else than an answer of ours, whole, of at most 1 MiB and a little.
+    /// Anything else than an answer of ours, whole, of at most what [`Target::body_max`] says and a little.
     pub fn exchange(
         &mut self,
         exchange: u64,
@@ -204,9 +202,10 @@ impl Lane {
         let (answer, line) = match body.content_length() {
             Some(length) => self.read_bare(body, length, judge, too_long, progress)?,
             None => {
+                let most = self.target.way.largest_answer();
                 let answer = match &mut how.pieces {
-                    Some(pieces) => read_pieces(body, judge, too_long, progress, *pieces)?,
-                    None => read_framed(body, judge, too_long, progress)?,
+                    Some(pieces) => read_pieces(body, most, judge, too_long, progress, *pieces)?,
+                    None => read_framed(body, most, judge, too_long, progress)?,
                 };
                 // Without a length or chunks it is the connection's end that ends the body.
                 let is_delimited = head.headers.contains_key(header::TRANSFER_ENCODING);
@@ -236,10 +235,11 @@ impl Lane {
             Some(_) | None => Ok(0),
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let mut answer = block::take_filled(length.min(LARGEST_ANSWER));
+        let most = self.target.way.largest_answer();
+        let mut answer = block::take_filled(length.min(most));
         let mut filled = read(&mut answer)?;
         judge(answer.get(..filled).unwrap_or_default())?;
-        if length > LARGEST_ANSWER {
+        if length > most {
             return Err(too_long());
         }
         let mut steps = Steps::default();
@@ -302,6 +302,7 @@ impl fmt::Debug for How<'_> {
 /// Reads a body in chunks, or one that the connection's end ends.
 fn read_framed(
     mut body: ureq::Body,
+    most: usize,
     judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
     progress: &mut dyn FnMut(),
@@ -314,7 +315,7 @@ fn read_framed(
     loop {
         if filled == answer.len() {
             // With one byte more than may come, what is too long shows.
-            answer.resize((2 * filled).min(LARGEST_ANSWER + 1), 0);
+            answer.resize((2 * filled).min(most + 1), 0);
         }
         let room = answer.get_mut(filled..).unwrap_or_default();
         if room.is_empty() {
@@ -338,13 +339,14 @@ const SCRATCH: usize = 64 * 1024;
 /// Reads a body that goes on: whole bundles go to `pieces`, what is left at the end comes back.
 fn read_pieces(
     mut body: ureq::Body,
+    most: usize,
     judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
     progress: &mut dyn FnMut(),
     pieces: &mut dyn FnMut(Bytes),
 ) -> Result<Bytes, Broken> {
     let mut reader = body.as_reader();
-    let mut frames = Frames::new(LARGEST_ANSWER);
+    let mut frames = Frames::new(most);
     let (mut judge, mut scratch) = (Some(judge), vec![0; SCRATCH]);
     loop {
         let amount = reader.read(&mut scratch).map_err(ureq::Error::from)?;

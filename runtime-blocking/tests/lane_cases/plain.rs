@@ -375,6 +375,36 @@ fn too_much_is_not_read() {
     }
 }
 
+/// With bodies of more than 1 MiB allowed to a session, answers of that size were refused all the same.
+#[test]
+fn an_answer_may_be_as_large_as_bodies_may() {
+    let body = [b"\xf8", &noise(3 << 20)[..]].concat();
+    let declared = ours(7, &body);
+    let at = declared.len() - body.len();
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let head = String::from_utf8(declared[..at].to_vec()).unwrap();
+    assert!(head.contains(&length), "{head}");
+    let until_closed = [head.replace(&length, "").as_bytes(), &body].concat();
+    for bytes in [declared, until_closed] {
+        let server = Script::new(move |mut visit| {
+            visit.request().unwrap();
+            // Whoever has had enough closes.
+            let _ = visit.stream.write_all(&bytes);
+        });
+        for (body_max, is_read) in [(4 << 20, true), (2 << 20, false)] {
+            let mut lane = lane(direct(&server.url("/")).body_max(body_max));
+            match lane.exchange(7, &chain(b"a"), LONG, &mut || {}) {
+                Ok(answer) => assert!(is_read && answer == body),
+                Err(trouble) => {
+                    assert!(!is_read, "{}", trouble.says);
+                    assert_eq!(trouble.failure, Failure::Middlebox { status: 200 });
+                }
+            }
+        }
+        assert_eq!(server.join().len(), 2);
+    }
+}
+
 #[test]
 fn one_connection_serves_many_exchanges() {
     let server = Script::new(|mut visit| {

@@ -12,7 +12,7 @@ use http::{Request, Version, header, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection};
-use posthole_protocol::http::policy::{FIRST_PIECE, LARGEST_ANSWER, LARGEST_HEAD, is_kept_open};
+use posthole_protocol::http::policy::{FIRST_PIECE, LARGEST_HEAD, is_kept_open};
 use posthole_protocol::http::{Trouble, Verdict, Way, verdict};
 use posthole_protocol::wire::Chain;
 use posthole_runtime::{Frames, NotBundles, block};
@@ -66,19 +66,20 @@ pub(super) async fn attempt(
         }
     };
     let too_long = || Broken::from(Trouble::too_long(way, head.status.as_u16()));
+    let most = way.largest_answer();
     let (answer, line) = match body.size_hint().exact() {
         Some(length) => {
-            let rest = read_bare(driven, body, length, judge, too_long);
+            let rest = read_bare(driven, body, length, most, judge, too_long);
             watch.over(rest).await?
         }
         None => {
             let (answer, line) = match pieces {
                 Some(pieces) => {
-                    let rest = read_pieces(driven, body, judge, too_long, *pieces);
+                    let rest = read_pieces(driven, body, most, judge, too_long, *pieces);
                     watch.over(rest).await?
                 }
                 None => {
-                    let rest = read_framed(driven, body, judge, too_long);
+                    let rest = read_framed(driven, body, most, judge, too_long);
                     watch.over(rest).await?
                 }
             };
@@ -104,17 +105,18 @@ async fn read_bare(
     driven: Driven,
     body: Incoming,
     length: u64,
+    most: usize,
     judge: impl FnOnce(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
 ) -> Result<(Bytes, Option<Line>), Broken> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut answer = block::take(length.min(LARGEST_ANSWER));
+    let mut answer = block::take(length.min(most));
     let mut line = driven.take_back(body, &mut answer);
     if answer.is_empty() && length > 0 {
         read_more(&mut line, &mut answer).await?;
     }
     judge(answer.get(..length).unwrap_or(&answer))?;
-    if length > LARGEST_ANSWER {
+    if length > most {
         return Err(too_long());
     }
     while answer.len() < length {
@@ -136,6 +138,7 @@ async fn read_more(line: &mut Line, answer: &mut Vec<u8>) -> io::Result<()> {
 async fn read_framed(
     mut driven: Driven,
     mut body: Incoming,
+    most: usize,
     judge: impl Fn(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
 ) -> Result<(Bytes, Option<Line>), Broken> {
@@ -151,7 +154,7 @@ async fn read_framed(
             judge(&answer)?;
             is_judged = true;
         }
-        if answer.len() > LARGEST_ANSWER {
+        if answer.len() > most {
             return Err(too_long());
         }
         if frame.is_none() {
@@ -168,11 +171,12 @@ async fn read_framed(
 async fn read_pieces(
     mut driven: Driven,
     mut body: Incoming,
+    most: usize,
     judge: impl Fn(&[u8]) -> Result<(), Broken>,
     too_long: impl FnOnce() -> Broken,
     pieces: Pieces<'_>,
 ) -> Result<(Bytes, Option<Line>), Broken> {
-    let mut frames = Frames::new(LARGEST_ANSWER);
+    let mut frames = Frames::new(most);
     let mut is_judged = false;
     loop {
         let frame = poll_fn(|cx| driven.poll_for(cx, |cx| Pin::new(&mut body).poll_frame(cx)));

@@ -77,7 +77,7 @@ impl Lane {
     /// usable, and its next exchange takes a fresh one.
     ///
     /// # Errors
-    /// Anything else than an answer of ours, whole, of at most 1 MiB and a little.
+    /// Anything else than an answer of ours, whole, of at most what [`Target::body_max`] says and a little.
     pub async fn exchange(
         &mut self,
         exchange: u64,

@@ -51,6 +51,12 @@ impl Target {
         self
     }
 
+    /// Sets how large bodies may be in the session, in bytes, and so what is read of an answer at most. Default: 1 MiB.
+    pub fn body_max(mut self, bytes: usize) -> Target {
+        self.way = self.way.body_max(bytes);
+        self
+    }
+
     /// Adds a header to every request, in place of one of ours that has the same name.
     ///
     /// # Errors
