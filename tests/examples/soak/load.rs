@@ -58,7 +58,11 @@ pub(crate) fn transfer(addr: SocketAddr, bytes: u64, rate: u64) -> Result<(), St
     }
     // Of a reset the system tells one of the two alone; to the other it is an end.
     let sent = sender.join().map_err(|_| "a panic".to_owned())?;
-    sent.map_err(|e| format!("reset: {e}")).and(received)
+    match (sent, received) {
+        (Ok(()), received) => received,
+        (Err(e), Ok(())) => Err(format!("reset: {e}")),
+        (Err(e), Err(end)) => Err(format!("reset: {e}, and {end}")),
+    }
 }
 
 fn send(mut socket: &TcpStream, bytes: u64, rate: u64) -> io::Result<()> {

@@ -32,9 +32,13 @@ impl Trial {
     /// Runs it on this pair, and says what the table says.
     pub(crate) fn run(&self, on: On) -> Result<String, String> {
         let mut world = World::new(on, self.way, self.log)?;
-        let came = (self.run)(&mut world, self.load)?;
-        // And then everything is as before.
-        transfer(world.local, 1 << 20, u64::MAX).map_err(|why| format!("afterwards: {why}"))?;
+        let came = (self.run)(&mut world, self.load).and_then(|came| {
+            // And then everything is as before.
+            let works = transfer(world.local, 1 << 20, u64::MAX);
+            works.map_err(|why| format!("afterwards: {why}"))?;
+            Ok(came)
+        });
+        let came = came.map_err(|why| format!("{why}; {}", world.last_words()))?;
         if self.log == Log::FullDisk {
             return Ok(came);
         }

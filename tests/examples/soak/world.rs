@@ -193,10 +193,20 @@ impl World {
 
     /// How many lines the two have logged.
     pub(crate) fn lines(&self) -> [usize; 2] {
-        ["client", "server"].map(|name| {
-            let said = fs::read_to_string(self.folder.join(name));
-            said.unwrap_or_default().lines().count()
-        })
+        ["client", "server"].map(|name| self.said(name).lines().count())
+    }
+
+    /// The last line that each of the two has logged.
+    pub(crate) fn last_words(&self) -> String {
+        let last = ["client", "server"].map(|name| {
+            let said = self.said(name);
+            format!("the {name}: {:?}", said.lines().last().unwrap_or_default())
+        });
+        last.join(", ")
+    }
+
+    fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join(name)).unwrap_or_default()
     }
 }
 
