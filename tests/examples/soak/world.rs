@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -246,9 +246,17 @@ fn folder() -> PathBuf {
     folder
 }
 
+/// An address that nobody has and no other world is given. Those that the system gives to whoever asks for any begin at
+/// 32768 here, and it would give one again before a process has it: one row in a hundred had two of the same.
 fn free(ip: IpAddr) -> SocketAddr {
-    let any = TcpListener::bind((ip, 0)).unwrap();
-    any.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(port < 32_768, "no port is left");
+        if let Ok(listener) = TcpListener::bind((ip, port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 fn wait_for(addr: SocketAddr) {
