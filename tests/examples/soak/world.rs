@@ -2,15 +2,15 @@
 
 use crate::load;
 use crate::path::Relay;
-use crate::real::{Proxy, namespace::Namespace, squid};
+use crate::real::{Proxy, free_port, namespace::Namespace, squid};
 use posthole::hostile::{Fault, Faults, Hostile, Upstream};
 use posthole_tests::mutants::root;
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl World {
     /// # Errors
     /// What is needed is not on this machine.
     pub(crate) fn new(on: On, way: Way, log: Log) -> Result<World, String> {
-        let http = free(Ipv4Addr::LOCALHOST.into());
+        let http = free_port();
         let (relay, by) = Relay::start(http);
         let mut world = World {
             on,
@@ -91,7 +91,7 @@ impl World {
             direct: None,
             squid: None,
             http,
-            local: free(Ipv4Addr::LOCALHOST.into()),
+            local: free_port(),
             echo: load::echo(),
             namespace: None,
             log,
@@ -103,7 +103,7 @@ impl World {
         match way {
             Way::Relay => {}
             Way::Direct => {
-                let port = free(Ipv4Addr::LOCALHOST.into());
+                let port = free_port();
                 let (relay, by) = Relay::start(port);
                 world.direct = Some(relay);
                 world.serves = format!("--tcp {port}");
@@ -244,19 +244,6 @@ fn folder() -> PathBuf {
     let folder = std::env::temp_dir().join(name);
     fs::create_dir(&folder).unwrap();
     folder
-}
-
-/// An address that nobody has and no other world is given. Those that the system gives to whoever asks for any begin at
-/// 32768 here, and it would give one again before a process has it: one row in a hundred had two of the same.
-fn free(ip: IpAddr) -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(20_000);
-    loop {
-        let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(port < 32_768, "no port is left");
-        if let Ok(listener) = TcpListener::bind((ip, port)) {
-            return listener.local_addr().unwrap();
-        }
-    }
 }
 
 fn wait_for(addr: SocketAddr) {

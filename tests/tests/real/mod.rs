@@ -133,10 +133,10 @@ fn edited(file: &str, edits: &[(&str, &str)]) -> String {
     lines.join("\n")
 }
 
-/// A port for a proxy. Below those that the system gives to connections (32768 on), or one of the many that other
+/// A port for a process that is yet to begin. Below those that the system gives to connections (32768 on), or one of the many that other
 /// tests make meanwhile could have it before the proxy binds it, or while it is killed and not yet back; and no two
 /// tests get the same.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
