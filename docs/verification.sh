@@ -15,7 +15,9 @@ part() {
     whole) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak -- whole || true ;;
     leaks) cargo run -q --release -p posthole-tests --example leaks 4000 || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
-    sample) sample ;;
+    sample) sample posthole-protocol "posthole-protocol --lib" "posthole-tests ${virtual[*]/#/--test }" ;;
+    runtimes) sample posthole-runtime,posthole-blocking,posthole-smol "posthole-runtime,posthole-blocking,posthole-smol --lib" \
+        "posthole-tests --test conformance --test pieces" "posthole-blocking,posthole-smol --tests" ;;
     coverage) coverage ;;
     *) echo "no such part: $1" >&2 && exit 2 ;;
     esac
@@ -31,33 +33,37 @@ table() {
 # The tests in virtual time, as the example that plants bugs lists them.
 mapfile -t virtual < <(sed -n '/^const VIRTUAL/,/^];/s/^ *"\(.*\)",$/\1/p' tests/examples/mutants.rs)
 
-# A hundredth of the bugs that cargo-mutants plants in the core; SAMPLE says which. First its own tests look, then for what
-# they have not found those in virtual time. Needs cargo-mutants.
+# What cargo-mutants makes of PACKAGES, a hundredth of it (SAMPLE says which), and which of it tests don't find: first those of
+# the first STAGE look, for what is left those of the next. Needs cargo-mutants.
+# sample PACKAGES STAGE... (each: PACKAGES WITH THE TESTS -- ARGUMENTS)
 sample() {
-    local out tests=() names=() missed=0
-    out=$(mktemp -d)
-    mutants() {
-        cargo mutants -p posthole-protocol --baseline skip --timeout 150 -o "$out" "$@" >/dev/null || true
-    }
-    mutants --test-package posthole-protocol --sharding round-robin --shard "${SAMPLE:-5}/100" -- --lib
-    cd "$out/mutants.out"
-    local all unviable
-    all=$(cat ./*.txt | wc -l)
-    unviable=$(wc -l <unviable.txt)
-    mapfile -t names < <(sed 's/[][\.*^$+?{}()|]/\\&/g; s/.*/--re=^&$/' missed.txt)
-    cd - >/dev/null
-    if ((${#names[@]} > 0)); then
-        for test in "${virtual[@]}"; do
-            tests+=(--test "$test")
+    local out name names left missed stage tests all packages=()
+    for name in ${1//,/ }; do
+        packages+=(-p "$name")
+    done
+    shift
+    left=(--sharding round-robin --shard "${SAMPLE:-5}/100")
+    for stage in "$@"; do
+        out=$(mktemp -d)
+        read -ra stage <<<"$stage"
+        tests=()
+        for name in ${stage[0]//,/ }; do
+            tests+=(--test-package "$name")
         done
-        mutants --test-package posthole-tests "${names[@]}" -- "${tests[@]}"
-        missed=$(wc -l <"$out/mutants.out/missed.txt")
-    fi
-    echo "- of $((all - unviable)) planted bugs that compile $((all - unviable - missed)) were caught and $missed were missed"
-    if ((missed > 0)); then
-        sed 's/.*/- missed: `&`/' "$out/mutants.out/missed.txt"
-    fi
-    rm -r "$out"
+        cargo mutants "${packages[@]}" "${left[@]}" "${tests[@]}" --baseline skip --timeout 150 -o "$out" \
+            -- "${stage[@]:1}" >/dev/null || true
+        if [ -z "${all:-}" ]; then
+            all=$(cat "$out"/mutants.out/{caught,missed,timeout}.txt | wc -l)
+        fi
+        missed=$(cat "$out/mutants.out/missed.txt")
+        rm -r "$out"
+        [ -n "$missed" ] || break
+        mapfile -t left < <(sed 's/[][\.*^$+?{}()|]/\\&/g; s/.*/--re=^&$/' <<<"$missed")
+    done
+    names=$(sed '/^$/d; s/.*/- missed: `&`/' <<<"$missed")
+    missed=$(sed '/^$/d' <<<"$missed" | wc -l)
+    echo "- of $all planted bugs that compile $((all - missed)) were caught and $missed were missed"
+    [ -z "$names" ] || echo "$names"
 }
 
 # Lines of the core that its own tests and those in virtual time run. Needs cargo-llvm-cov and Debian's llvm-22.
