@@ -13,7 +13,7 @@ part() {
     mutants) cargo run -q -p posthole-tests --example mutants || true ;;
     soak) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak || true ;;
     whole) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak -- whole || true ;;
-    leaks) cargo run -q --release -p posthole-tests --example leaks 4000 || true ;;
+    leaks) cargo run -q --release -p posthole-tests --example leaks || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
     sample) sample posthole-protocol "posthole-protocol --lib" "posthole-tests ${virtual[*]/#/--test }" ;;
     runtimes) sample posthole-runtime,posthole-blocking,posthole-smol "posthole-runtime,posthole-blocking,posthole-smol --lib" \

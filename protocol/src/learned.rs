@@ -33,7 +33,8 @@ pub struct Learned {
     pub kept: Option<bool>,
     /// A round trip on the empty wire, once one was measured.
     pub round_trip: Option<Duration>,
-    /// Bytes per second to the server of all exchanges together, once that was measured.
+    /// Bytes per second to the server of all exchanges together, estimated from what their bodies took beside the round trip;
+    /// far too high where that is next to nothing. Once one was measured.
     pub rate_up: Option<u64>,
     /// And from it.
     pub rate_down: Option<u64>,

@@ -188,6 +188,10 @@ impl Streams {
 
     /// About how many bytes could be sent now; exact as to none.
     pub(crate) fn sendable(&self) -> u64 {
+        // Asked some ten times for each message, and mostly there is nothing.
+        if self.fresh.is_empty() && self.bulk.is_empty() {
+            return 0;
+        }
         let waiting = self.fresh.iter().chain(&self.bulk).take(16);
         let entries = waiting.filter_map(|id| self.table.get(&id.0));
         entries
