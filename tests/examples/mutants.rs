@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // Whoever runs it sees what is wrong.
 
 use posthole_tests::mutants::{Mutant, list, root};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -58,27 +59,27 @@ fn main() -> ExitCode {
     let mut missed = 0;
     println!("| planted bug | in | found by |\n| --- | --- | --- |");
     let planted: Vec<Mutant> = list().into_iter().filter(is_wanted).collect();
-    let mut limits = [LIMIT; 2];
-    for (limit, of_core) in limits.iter_mut().zip([false, true]) {
-        if !planted.iter().any(|mutant| is_core(mutant) == of_core) {
+    let mut limits = BTreeMap::new();
+    for folder in planted.iter().map(folder) {
+        if limits.contains_key(folder) {
             continue;
         }
-        let built = tests(of_core)
+        let built = tests(folder)
             .iter()
             .find_map(|line| cargo(&tree, line, &["--no-run"], LIMIT));
         let began = Instant::now();
-        if let Some(found) = built.or_else(|| find(&tree, of_core, LIMIT)) {
+        if let Some(found) = built.or_else(|| find(&tree, folder, LIMIT)) {
             eprintln!("without any bug: {found}");
             return ExitCode::FAILURE;
         }
-        *limit = began.elapsed() * LONGER;
+        limits.insert(folder, began.elapsed() * LONGER);
     }
     for mutant in &planted {
         let file = tree.join(&mutant.file);
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, mutant.plant(text.clone()).unwrap()).unwrap();
-        let of_core = is_core(mutant);
-        let found = find(&tree, of_core, limits[usize::from(of_core)]);
+        let folder = folder(mutant);
+        let found = find(&tree, folder, limits[folder]);
         fs::write(&file, text).unwrap();
         missed += usize::from(found.is_none());
         let found = found.unwrap_or_else(|| "**nothing**".to_owned());
@@ -107,41 +108,42 @@ fn copy() -> PathBuf {
     tree
 }
 
-fn is_core(mutant: &Mutant) -> bool {
-    mutant.file.starts_with("protocol")
+/// The crate that it is in, by its folder.
+fn folder(mutant: &Mutant) -> &str {
+    mutant.file.split('/').next().unwrap_or_default()
 }
 
-/// What finds a bug in the core, or in the runtimes, if anything does.
-fn find(tree: &Path, of_core: bool, limit: Duration) -> Option<String> {
-    tests(of_core)
-        .iter()
-        .find_map(|line| run(tree, line, limit))
+/// What finds a bug in this folder, if anything does.
+fn find(tree: &Path, folder: &str, limit: Duration) -> Option<String> {
+    tests(folder).iter().find_map(|line| run(tree, line, limit))
 }
 
-/// What cargo is asked to test, one after the other.
-fn tests(of_core: bool) -> Vec<Vec<&'static str>> {
-    let mut tests = Vec::new();
-    if of_core {
-        tests.push(vec!["-p", "posthole-protocol", "--lib"]);
-        let mut line = vec!["-p", "posthole-tests"];
-        line.extend(VIRTUAL.iter().flat_map(|test| ["--test", test]));
-        tests.push(line);
-    } else {
-        let crates = ["posthole-runtime", "posthole-blocking", "posthole-smol"];
-        let mut line = vec!["--lib"];
-        line.extend(crates.iter().flat_map(|name| ["-p", name]));
-        tests.push(line);
-        tests.push(vec![
-            "-p",
-            "posthole-tests",
-            "--test",
-            "conformance",
-            "--test",
-            "pieces",
-        ]);
-        tests.push(vec!["-p", "posthole-blocking", "-p", "posthole-smol"]);
-    }
-    tests
+/// What cargo is asked to test for it, one after the other.
+fn tests(folder: &str) -> Vec<Vec<&'static str>> {
+    let (own, runtimes): (&[_], &[_]) = match folder {
+        "protocol" => (&["-p", "posthole-protocol"], &[]),
+        "runtime-blocking" => (&["-p", "posthole-blocking"], &["-p", "posthole-blocking"]),
+        "runtime-smol" => (&["-p", "posthole-smol"], &["-p", "posthole-smol"]),
+        _ => (
+            &[
+                "-p",
+                "posthole-runtime",
+                "-p",
+                "posthole-blocking",
+                "-p",
+                "posthole-smol",
+            ],
+            &["-p", "posthole-blocking", "-p", "posthole-smol"],
+        ),
+    };
+    let together: &[_] = match folder {
+        "protocol" => VIRTUAL,
+        _ => &["conformance", "pieces"],
+    };
+    let mut line = vec!["-p", "posthole-tests"];
+    line.extend(together.iter().flat_map(|test| ["--test", test]));
+    let lines = [[own, &["--lib"]].concat(), line, runtimes.to_vec()];
+    lines.into_iter().filter(|line| !line.is_empty()).collect()
 }
 
 /// Runs tests; `Some`: one of them fails, or does not end.
