@@ -15,9 +15,9 @@ part() {
     whole) cargo build -q --release -p posthole && cargo run -q --release -p posthole-tests --example soak -- whole || true ;;
     leaks) cargo run -q --release -p posthole-tests --example leaks || true ;;
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
-    sample) sample posthole-protocol "posthole-protocol --lib" "posthole-tests ${virtual[*]/#/--test }" ;;
-    runtimes) sample posthole-runtime,posthole-blocking,posthole-smol "posthole-runtime,posthole-blocking,posthole-smol --lib" \
-        "posthole-tests --test conformance --test pieces" "posthole-blocking,posthole-smol --tests" ;;
+    sample) sample posthole-protocol "-p posthole-tests ${virtual[*]/#/--test }" ;;
+    runtimes) sample "posthole-runtime posthole-blocking posthole-smol" "-p posthole-tests --test conformance --test pieces" \
+        "-p posthole-blocking -p posthole-smol --tests" ;;
     coverage) coverage ;;
     *) echo "no such part: $1" >&2 && exit 2 ;;
     esac
@@ -33,37 +33,44 @@ table() {
 # The tests in virtual time, as the example that plants bugs lists them.
 mapfile -t virtual < <(sed -n '/^const VIRTUAL/,/^];/s/^ *"\(.*\)",$/\1/p' tests/examples/mutants.rs)
 
-# What cargo-mutants makes of PACKAGES, a hundredth of it (SAMPLE says which), and which of it tests don't find: first those of
-# the first STAGE look, for what is left those of the next. Needs cargo-mutants.
-# sample PACKAGES STAGE... (each: PACKAGES WITH THE TESTS -- ARGUMENTS)
+# A hundredth of what cargo-mutants plants in PACKAGES (SAMPLE says which), and which of it tests don't find: first their own, by
+# cargo-mutants, then for what is left those of each further line, in a copy. Needs cargo-mutants and jq.
+# sample PACKAGES ARGUMENTS-OF-CARGO-TEST...
 sample() {
-    local out name names left missed stage tests all packages=()
-    for name in ${1//,/ }; do
-        packages+=(-p "$name")
+    local out name file diff line all missed=() packages=()
+    for name in $1; do
+        packages+=(-p "$name" --test-package "$name")
     done
     shift
-    left=(--sharding round-robin --shard "${SAMPLE:-5}/100")
-    for stage in "$@"; do
-        out=$(mktemp -d)
-        read -ra stage <<<"$stage"
-        tests=()
-        for name in ${stage[0]//,/ }; do
-            tests+=(--test-package "$name")
-        done
-        cargo mutants "${packages[@]}" "${left[@]}" "${tests[@]}" --baseline skip --timeout 150 -o "$out" \
-            -- "${stage[@]:1}" >/dev/null || true
-        if [ -z "${all:-}" ]; then
-            all=$(cat "$out"/mutants.out/{caught,missed,timeout}.txt | wc -l)
-        fi
-        missed=$(cat "$out/mutants.out/missed.txt")
-        rm -r "$out"
-        [ -n "$missed" ] || break
-        mapfile -t left < <(sed 's/[][\.*^$+?{}()|]/\\&/g; s/.*/--re=^&$/' <<<"$missed")
+    out=$(mktemp -d)
+    cargo mutants "${packages[@]}" --sharding round-robin --shard "${SAMPLE:-5}/100" --baseline skip --timeout 150 -o "$out" \
+        -- --lib >/dev/null || true
+    all=$(cat "$out"/mutants.out/{caught,missed,timeout}.txt | wc -l)
+    git clone -q . "$out/tree"
+    export CARGO_TARGET_DIR=$PWD/target/sample
+    for line in "$@"; do
+        finds "$out/tree" "$line" && echo "without any bug tests fail: cargo test $line" >&2 && exit 1
     done
-    names=$(sed '/^$/d; s/.*/- missed: `&`/' <<<"$missed")
-    missed=$(sed '/^$/d' <<<"$missed" | wc -l)
-    echo "- of $all planted bugs that compile $((all - missed)) were caught and $missed were missed"
-    [ -z "$names" ] || echo "$names"
+    while IFS=$'\t' read -r name file diff; do
+        git -C "$out/tree" checkout -q .
+        patch -s "$out/tree/$file" "$out/mutants.out/$diff"
+        for line in "$@"; do
+            finds "$out/tree" "$line" && continue 2
+        done
+        missed+=("$name")
+    done < <(jq -r '.outcomes[] | select(.summary == "MissedMutant")
+        | [.scenario.Mutant.name, .scenario.Mutant.file, .diff_path] | @tsv' "$out/mutants.out/outcomes.json")
+    rm -r "$out"
+    echo "- of $all planted bugs that compile $((all - ${#missed[@]})) were caught and ${#missed[@]} were missed"
+    ((${#missed[@]} == 0)) || printf -- '- missed: `%s`\n' "${missed[@]}"
+}
+
+# Whether tests in TREE fail, or don't end.
+# finds TREE ARGUMENTS
+finds() {
+    local line
+    read -ra line <<<"$2"
+    ! (cd "$1" && timeout 1200 cargo test -q "${line[@]}" </dev/null >/dev/null 2>&1)
 }
 
 # Lines of the core that its own tests and those in virtual time run. Needs cargo-llvm-cov and Debian's llvm-22.
