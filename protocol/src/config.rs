@@ -386,6 +386,28 @@ mod tests {
         );
     }
 
+    /// S1 to S5: two exchanges, ten messages, a second until all goes again, and nothing that is learned.
+    #[test]
+    fn classic_is_the_source_s_own_schedule() {
+        let classic = Config::classic();
+        assert!(classic.classic && !classic.learning);
+        assert_eq!((classic.requests, classic.bundle_messages), (2, 10));
+        assert_eq!((classic.grace, classic.gather), (Duration::ZERO, secs(1)));
+        let timers = [classic.timer_first, classic.timer_min, classic.timer_max];
+        assert_eq!(timers, [secs(1); 3]);
+    }
+
+    /// Its states are finite, as nothing is learned and every timer has one length.
+    #[test]
+    fn a_model_s_times_are_fixed() {
+        let model = Config::model(3);
+        assert!(!model.learning);
+        assert_eq!(model.requests, 3);
+        assert_eq!(model.wait_first, model.wait);
+        assert_eq!(model.timer_first, model.timer_min);
+        assert_eq!(model.timer_first, model.timer_max);
+    }
+
     #[test]
     fn fields_that_do_not_fit_are_named() {
         let says = |b: ConfigBuilder| alloc::format!("{}", b.build().unwrap_err());

@@ -312,6 +312,14 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_is_printed_without_its_secrets() {
+        let named = ProxyChoice::Url("http://me:secret@proxy/".to_owned());
+        assert_eq!(format!("{named:?}"), "Url(..)");
+        let others = [ProxyChoice::FromEnvironment, ProxyChoice::None];
+        assert_eq!(format!("{others:?}"), "[FromEnvironment, None]");
+    }
+
+    #[test]
     fn straight_through_a_proxy_and_through_a_tunnel() {
         let straight = way("http://Server:8080/in?key=1", "");
         assert_eq!(straight.first_hop(), ("server", 8080));

@@ -209,3 +209,70 @@ impl<S> Router<S> {
         self.sessions.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Client, Config};
+
+    const NOW: Instant = Instant::ZERO;
+    const OLD: SessionId = SessionId::from_bytes([1; 16]);
+    const NEW: SessionId = SessionId::from_bytes([2; 16]);
+
+    fn router(sessions: usize) -> Router<u8> {
+        let config = RouterConfig {
+            sessions,
+            ..RouterConfig::default()
+        };
+        let mut router = Router::new(config, Instance(1), NOW);
+        router.insert(OLD, 7);
+        router
+    }
+
+    fn first(mut client: Client) -> Bytes {
+        client.poll_request(NOW).unwrap().body.into_bytes()
+    }
+
+    /// §7.5, A24: its ghost would hold what the server's application has for it until `idle`.
+    #[test]
+    fn who_replaces_a_session_ends_it_at_once() {
+        let body = first(Client::replacing(Config::default(), NEW, OLD, NOW));
+        // A full server has room for it, too: one goes and one comes.
+        for sessions in [1, 9] {
+            let mut router = router(sessions);
+            let Route::Opening { replaced, opening } = router.route(NOW, &body) else {
+                panic!("no opening")
+            };
+            assert_eq!((replaced, opening.id), (Some(7), NEW));
+            assert_eq!(router.sessions().count(), 0);
+            // Its client, if it lives, is told that it has ended.
+            let late = first(Client::new(Config::default(), OLD, NOW));
+            assert!(matches!(router.route(NOW, &late), Route::Reject(_)));
+        }
+    }
+
+    #[test]
+    fn who_replaces_none_ends_none() {
+        let others = SessionId::from_bytes([3; 16]);
+        for (client, is_taken) in [
+            (Client::new(Config::default(), NEW, NOW), true),
+            (Client::replacing(Config::default(), NEW, NEW, NOW), true),
+            (Client::replacing(Config::default(), NEW, others, NOW), true),
+            (
+                Client::replacing(Config::default(), NEW, others, NOW),
+                false,
+            ),
+        ] {
+            let mut router = router(if is_taken { 2 } else { 1 });
+            let body = first(client);
+            match router.route(NOW, &body) {
+                Route::Opening { replaced, .. } => assert!(is_taken && replaced.is_none()),
+                other => {
+                    assert!(!is_taken && matches!(other, Route::Reject(_)), "no room");
+                }
+            }
+            assert_eq!(router.sessions().count(), 1);
+        }
+    }
+}
