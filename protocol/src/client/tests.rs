@@ -5,7 +5,7 @@ use super::*;
 use crate::event::Read;
 use crate::id::{Instance, Nonce, RequestId};
 use crate::server::{Route, Router, Server};
-use crate::{ResetCode, RouterConfig};
+use crate::{Carrier, ResetCode, RouterConfig};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -387,9 +387,13 @@ fn a_reset_is_told_and_frees_what_was_kept() {
 
 #[test]
 fn a_machine_moved_to_another_zero_behaves_the_same() {
-    for config in [Config::default(), Config::model(2), Config::classic()] {
+    let streamed = Config::builder().carrier(Carrier::Streamed).build();
+    let configs = [Config::default(), Config::model(2), Config::classic()];
+    for config in configs.into_iter().chain(streamed) {
         let mut p = Pair::new(config, 10 * MS);
         p.rebasing = true;
+        // The server answers whole all the same: when the answer is doubted is a moment, too.
+        p.client.reads_pieces();
         let id = p.client.open().unwrap();
         for round in 0..20 {
             let bytes = pattern(1 << (round % 18));
@@ -408,6 +412,41 @@ fn a_machine_moved_to_another_zero_behaves_the_same() {
         p.run(200_000 * MS);
         p.client.close(0, "");
         p.run(210_000 * MS);
+    }
+}
+
+#[test]
+fn what_is_counted_is_what_went_over_the_wire() {
+    let mut p = Pair::new(Config::default(), 10 * MS);
+    let id = p.client.open().unwrap();
+    for round in 1..20 {
+        let bytes = pattern(1 << (round % 18));
+        p.client
+            .stream(id)
+            .unwrap()
+            .write(&mut bytes.clone())
+            .unwrap();
+        if let Some(mut stream) = p.server.stream(id) {
+            stream.write(&mut bytes.clone()).unwrap();
+        }
+        p.run(round * 130 * MS);
+        read_all(p.client.stream(id), &mut Vec::new());
+        read_all(p.server.stream(id), &mut Vec::new());
+    }
+    // Nothing is on its way.
+    p.run(1000 * 1000 * MS + p.delay / 2);
+    assert!(p.up.is_empty() && p.down.is_empty());
+    let (client, server) = (p.client.stats(), p.server.stats());
+    assert_eq!(client.bytes_out, server.bytes_in);
+    assert_eq!(server.bytes_out, client.bytes_in);
+    assert_eq!(client.bytes_out + server.bytes_out, p.bytes);
+    assert_eq!(
+        (client.exchanges, server.exchanges),
+        (p.exchanges, p.exchanges)
+    );
+    assert!(client.messages > 19 && server.messages > 18);
+    for stats in [client, server] {
+        assert_eq!((stats.lost, stats.unreadable, stats.resent), (0, 0, 0));
     }
 }
 
