@@ -5,10 +5,14 @@
 mod direct_support;
 mod session_support;
 
-use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
+use direct_support::{
+    Relay, answer_to_a_harmed_bundle, beginning, by, deaf, first_bundle, garbage,
+    is_closed_though_bytes_come, is_hung_up, is_left_by_its_client, may_go_on, narrow, say,
+    unknown_bundle,
+};
 use posthole_blocking::front::Limits;
 use posthole_blocking::{ListenOptions, Listener, Options, Session, Stream, connect};
-use posthole_protocol::Carrier;
+use posthole_protocol::{Carrier, Config};
 use posthole_runtime::Direct;
 use posthole_tests::bounded::bounded;
 use posthole_tests::pattern::{assert_same, pattern};
@@ -303,6 +307,8 @@ fn a_connection_may_be_quiet_once_it_is_a_session_s() {
         let head_time = Duration::from_secs(2);
         let limits = Limits {
             head_time,
+            body_time: Duration::from_millis(300),
+            min_rate: 100_000_000,
             ..Limits::default()
         };
         let listener = listener_with(limits);
@@ -369,6 +375,149 @@ fn a_client_that_never_closes_is_closed_with_its_session() {
         echo.server.abort();
         another_gets_its_place(&listener, addr);
         assert!(!relay.is_idle());
+    });
+}
+
+#[test]
+fn bytes_that_dribble_in_keep_no_connection_open() {
+    bounded(|| {
+        let listener = impatient(100);
+        let addr = serve_direct(&listener);
+        let (silent, said) = (Vec::new(), first_bundle(1));
+        for (first, then) in [
+            (silent, beginning(8_000, 600)),
+            (said, beginning(100_000, 600)),
+        ] {
+            assert!(is_closed_though_bytes_come(addr, &first, &then));
+        }
+    });
+}
+
+/// However much time they have.
+#[test]
+fn strangers_and_sessions_send_no_more_of_a_bundle_than_they_may() {
+    bounded(|| {
+        let limits = Limits {
+            bodies: 50_000,
+            head_time: Duration::from_secs(1000),
+            body_time: Duration::from_secs(1000),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        assert_eq!(say(addr, &beginning(900_000, 20_000)), b"");
+        say(
+            addr,
+            &[first_bundle(1), beginning(900_000, 200_000)].concat(),
+        );
+    });
+}
+
+/// What has come of a bundle counts until that is whole.
+#[test]
+fn connections_at_rest_take_nothing_of_the_others_room() {
+    bounded(|| {
+        let largest = 32 * 1024;
+        let config = Config::builder().body_first(largest).body_max(largest);
+        let limits = Limits {
+            bodies: usize::try_from(largest).unwrap() + 100,
+            ..Limits::default()
+        };
+        let options = ListenOptions::new()
+            .limits(limits)
+            .config(config.build().unwrap());
+        let listener = Listener::bind("127.0.0.1:0", options).unwrap();
+        let relay = Relay::to(serve_direct(&listener));
+        // So that no bundle comes at once.
+        relay.slow_down();
+        let mut rest = Vec::new();
+        for seed in 0..3 {
+            let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+            echo.bulk(&pattern(seed, 40_000), || ());
+            rest.push(echo);
+            assert_eq!(relay.made(), rest.len(), "one was cut");
+        }
+    });
+}
+
+#[test]
+fn who_is_nobody_is_told_so() {
+    bounded(|| {
+        let listener = listener();
+        let said = say(serve_direct(&listener), &unknown_bundle());
+        assert!(!said.is_empty(), "it is closed without a word");
+    });
+}
+
+#[test]
+fn who_is_not_understood_is_told_so() {
+    bounded(|| {
+        let listener = listener();
+        let said = answer_to_a_harmed_bundle(serve_direct(&listener));
+        assert!(!said.is_empty(), "it is closed without a word");
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+#[test]
+fn where_nobody_listens_it_is_tried_again() {
+    bounded(|| {
+        let listener = listener();
+        let (socket, addr) = deaf();
+        let mut echo = echo(&listener, at(addr));
+        echo.ping();
+        assert!(echo.client.stats().exchanges > 0);
+        socket.listen(16).unwrap();
+        listener.serve_direct(socket.into()).unwrap();
+        while !echo.client.learned().unwrap().direct {
+            echo.ping();
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_is_given_up_is_closed() {
+    bounded(|| {
+        let listener = listener();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut echo = echo(&listener, at(silent.local_addr().unwrap()));
+        assert!(is_left_by_its_client(&silent));
+        echo.ping();
+    });
+}
+
+#[test]
+fn a_socket_takes_the_place_of_the_one_before() {
+    bounded(|| {
+        let listener = listener();
+        let before = serve_direct(&listener);
+        let addr = serve_direct(&listener);
+        while TcpListener::bind(before).is_err() {
+            thread::yield_now();
+        }
+        echo(&listener, at(addr).config(by(Carrier::Direct))).ping();
+    });
+}
+
+#[test]
+fn a_listener_that_closes_gives_the_port_back_and_closes_what_strangers_opened() {
+    bounded(|| {
+        let limits = Limits {
+            head_time: Duration::from_secs(1000),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        let mut silent = TcpStream::connect(addr).unwrap();
+        // Accepted after it.
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct)));
+        echo.ping();
+        listener.close(Duration::ZERO);
+        let amount = silent.read(&mut [0]);
+        assert!(amount.is_ok_and(|amount| amount == 0), "it is still open");
+        while TcpListener::bind(addr).is_err() {
+            thread::yield_now();
+        }
     });
 }
 

@@ -5,16 +5,19 @@
 mod direct_support;
 mod session_support;
 
+use bytes::Bytes;
 use direct_support::Relay;
-use posthole_blocking::carrier::ProxyChoice;
-use posthole_blocking::front::{Limits, OwnFront};
+use posthole_blocking::carrier::{Plain, ProxyChoice};
+use posthole_blocking::front::{Limits, OwnFront, Reply, Responder, Service, Ticket};
 use posthole_blocking::{
-    CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, connect,
+    CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
+    connect,
 };
+use posthole_protocol::wire::{Head, Refusal, refusal};
 use posthole_tests::bounded::bounded;
 use session_support::{listener, options, url};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,6 +54,112 @@ fn what_makes_no_sense_is_a_matter_of_the_target() {
         let error = connect(url, options).unwrap_err();
         assert!(matches!(error, ConnectError::Target(_)), "{url}: {error}");
     }
+}
+
+#[test]
+fn a_listener_serves_where_and_what_it_was_told() {
+    bounded(|| {
+        let limits = Limits {
+            body: 100_000,
+            ..Limits::default()
+        };
+        let router = RouterConfig {
+            sessions: 1,
+            ..RouterConfig::default()
+        };
+        let told = ListenOptions::new()
+            .path("/in")
+            .limits(limits)
+            .router(router);
+        let listener = Listener::bind("127.0.0.1:0", told).unwrap();
+        let addr = listener.local_addr().unwrap();
+        for (path, length, status) in [("/", 1, "404"), ("/in", 100_001, "413")] {
+            let head = format!("POST {path} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).unwrap();
+            assert!(answer.ends_with(status.as_bytes()), "{path}");
+        }
+        let url = format!("http://{addr}/in");
+        let _first = connect(&url, options()).unwrap();
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let error = connect(&url, quick).unwrap_err();
+        assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+/// What a server says that speaks other versions only.
+fn refuse(body: &Bytes) -> Reply {
+    let head = Head::peek(body).unwrap();
+    let versions = Refusal::Version(2, 3);
+    Reply {
+        status: 200,
+        exchange: Some(head.exchange),
+        body: refusal(&head.session.unwrap(), head.exchange, versions),
+    }
+}
+
+struct Other;
+
+impl Service for Other {
+    fn begin(&self, body: Bytes, responder: Box<dyn Responder>) -> Ticket {
+        responder.respond(refuse(&body));
+        Ticket(0)
+    }
+
+    fn hangup(&self, _: Ticket) {}
+}
+
+#[test]
+fn a_server_that_refuses_a_session_is_not_waited_for() {
+    bounded(|| {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let front =
+            OwnFront::start(socket, "/".into(), Limits::default(), Arc::new(Other)).unwrap();
+        let patient = options().connect_timeout(Duration::from_secs(1000));
+        let error = connect(&format!("http://{}/", front.local_addr()), patient).unwrap_err();
+        let is_said = matches!(error, ConnectError::Ended(CloseReason::Version { .. }));
+        assert!(is_said, "{error}");
+        assert_eq!(io::Error::from(error).kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn a_server_is_asked_for_as_the_options_say() {
+    bounded(|| {
+        for (plain, line) in [
+            (Plain::Absolute, "POST http://server.example/in?"),
+            (Plain::Connect, "CONNECT server.example:80 HTTP/1.1"),
+        ] {
+            let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+            let by = format!("http://{}", proxy.local_addr().unwrap());
+            let options = Options::new()
+                .proxy(ProxyChoice::Url(by))
+                .plain(plain)
+                .header("X-Key", "7")
+                .wait_for_answer(false);
+            let client = connect("http://server.example/in", options).unwrap();
+            let head = head_of(&proxy);
+            assert!(head.starts_with(line), "{head}");
+            assert_eq!(head.contains("x-key: 7\r\n"), plain == Plain::Absolute);
+            client.abort();
+        }
+    });
+}
+
+/// Of the first request that comes, in lower case but for its first line.
+fn head_of(listener: &TcpListener) -> String {
+    let mut from = BufReader::new(listener.accept().unwrap().0);
+    let mut head = String::new();
+    from.read_line(&mut head).unwrap();
+    let mut line = String::new();
+    while from.read_line(&mut line).unwrap() > 2 {
+        head.push_str(&line.to_lowercase());
+        line.clear();
+    }
+    head
 }
 
 #[test]

@@ -250,7 +250,9 @@ async fn run(shared: Arc<Shared>, mut lane: Lane, slot: Arc<Slot>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use posthole_protocol::http::{ProxyChoice, Tag};
     use posthole_protocol::{Client, Config, SessionId};
+    use posthole_runtime::TlsChoice;
     use smol::future::{block_on, pending, ready};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -296,6 +298,27 @@ mod tests {
         assert!(slot.poll_next(&cx).is_pending());
         slot.tell(|state| state.request = Some(request));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// So that its connection is warm, and the others rest and end.
+    #[test]
+    fn the_lane_used_last_is_used_first() {
+        let tag = Tag::from_bytes([1; 8]);
+        let target = Target::new("http://h/", tag, ProxyChoice::None, TlsChoice::Platform);
+        let direct = DirectLane::new(String::new(), None);
+        let target = Arc::new(target.expect("a URL"));
+        let mut lanes = Lanes::new(target, Spawner::new(drop), direct);
+        let request = request();
+        let (first, last) = (lanes.assign(request.clone()), lanes.assign(request.clone()));
+        assert!(first.fresh.is_some() && last.fresh.is_some());
+        for job in [&first, &last] {
+            lanes.done(request.exchange, &job.slot);
+        }
+        let next = lanes.assign(request.clone());
+        assert!(next.fresh.is_none() && Arc::ptr_eq(&next.slot, &last.slot));
+        // Who has work does not end, and who has none is not given any after its end.
+        assert!(!lanes.retire(&last.slot) && lanes.retire(&first.slot));
+        assert!(lanes.assign(request).fresh.is_some());
     }
 
     #[test]

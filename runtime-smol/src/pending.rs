@@ -247,7 +247,7 @@ mod tests {
     use crate::front::Service;
     use crate::{Config, Handler, ListenOptions};
     use bytes::Bytes;
-    use posthole_protocol::{Client, ExchangeId, Instant, Request, SessionId};
+    use posthole_protocol::{Client, CloseReason, ExchangeId, Instant, Request, SessionId};
     use smol::future::{block_on, poll_once};
 
     fn now() -> Instant {
@@ -315,6 +315,19 @@ mod tests {
         client.feed_response(now(), request.exchange, body).unwrap();
         assert_eq!(client.accept(), Some(stream.id()));
         assert_eq!(session.stats().resent, 0, "it was said to nobody before");
+    }
+
+    #[test]
+    fn a_client_that_begins_anew_ends_the_session_that_it_names() {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let (client, _, pending) = held(&handler);
+        let old = block_on(handler.accept()).unwrap();
+        let id = SessionId::from_bytes([4; 16]);
+        let mut next = Client::replacing(Config::default(), id, client.id(), now());
+        let body = next.poll_request(now()).unwrap().body.into_bytes();
+        let _begun = handler.begin(body);
+        assert_eq!(old.closed(), Some(CloseReason::Replaced));
+        assert!(block_on(pending).into_reply().is_some(), "it is held still");
     }
 
     #[test]

@@ -152,6 +152,12 @@ mod tests {
         }
     }
 
+    /// Not every executor catches what its tasks let fall.
+    #[test]
+    fn a_task_that_panics_ends_alone() {
+        Spawner::new(smol::block_on).spawn(async { panic!("on purpose") });
+    }
+
     #[test]
     fn tasks_that_never_rest_let_the_reactor_be_asked_by_and_by() {
         let executor = Executor::new();

@@ -359,3 +359,73 @@ fn receive(mut stream: &TcpStream, into: &mut Vec<u8>) -> io::Result<usize> {
     into.truncate(len + result.as_ref().copied().unwrap_or(0));
     result
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Carrier, Config, Handler, ListenOptions};
+    use posthole_protocol::{Client, Instant as Time, SessionId};
+    use smol::future::{block_on, zip};
+    use smol::io::AsyncReadExt;
+    use socket2::SockRef;
+    use std::net::TcpListener;
+
+    /// Both ends of a connection; this one has next to no buffer.
+    fn pair() -> (Arc<Wire>, Async<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = SockRef::from(&listener);
+        socket.set_send_buffer_size(4096).unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = listener.accept().unwrap().0;
+        (
+            Wire::new(Async::new(near).unwrap()),
+            Async::new(far).unwrap(),
+        )
+    }
+
+    /// A client's first bundle for a direct connection.
+    fn first() -> Bytes {
+        let config = Config::default().by(Carrier::Direct);
+        let mut client = Client::new(config, SessionId::from_bytes([5; 16]), Time::ZERO);
+        client.knows_direct(Time::ZERO, Duration::ZERO);
+        assert!(client.poll_dial().is_some());
+        client.feed_dialled(Time::ZERO).unwrap();
+        client.poll_request(Time::ZERO).unwrap().body.into_bytes()
+    }
+
+    /// The rest of what was said before comes first, also where the socket has no room for it for a while.
+    #[test]
+    fn the_last_word_comes_last() {
+        const LENGTH: usize = 2_000_000;
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let (wire, mut far) = pair();
+        let (shared, request) = handler.house.begin_direct(first(), &wire).unwrap();
+        let said = Chain::from(Bytes::from(vec![7; LENGTH]));
+        assert!(!wire.send(&shared, Name::Request(request), said));
+        shared.turn(|inside| inside.abort());
+        let mut all = Vec::new();
+        let reading = async {
+            far.read_to_end(&mut all).await.unwrap();
+            drop(far);
+        };
+        block_on(zip(wire.run(1000, None, |_| Then::GoOn(None)), reading));
+        let begin = all.windows(9).position(|bytes| bytes == [7; 9]).unwrap();
+        let (said, last) = all[begin..].split_at(LENGTH);
+        assert!(said.iter().all(|byte| *byte == 7));
+        assert!(!last.is_empty(), "the session has ended, and says so");
+    }
+
+    #[test]
+    fn a_connection_that_has_ended_is_kept_nowhere() {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let (wire, far) = pair();
+        let (shared, request) = handler.house.begin_direct(first(), &wire).unwrap();
+        let kept = Arc::downgrade(&wire);
+        drop((wire, far));
+        assert!(kept.upgrade().is_some(), "the session speaks on it");
+        shared.feed_hangup(request);
+        assert!(kept.upgrade().is_none(), "its socket stays open");
+        assert_eq!(handler.sessions(), 1);
+    }
+}

@@ -7,8 +7,12 @@ mod direct_support;
 mod support;
 
 use async_executor::Executor;
-use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
-use posthole_protocol::Carrier;
+use direct_support::{
+    Relay, answer_to_a_harmed_bundle, beginning, by, deaf, first_bundle, garbage,
+    is_closed_though_bytes_come, is_hung_up, is_left_by_its_client, may_go_on, narrow, say,
+    unknown_bundle,
+};
+use posthole_protocol::{Carrier, Config};
 use posthole_runtime::Direct;
 use posthole_smol::front::Limits;
 use posthole_smol::{
@@ -17,7 +21,7 @@ use posthole_smol::{
 use smol::future::{poll_once, yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::Future;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
@@ -352,6 +356,8 @@ fn a_connection_may_be_quiet_once_it_is_a_session_s() {
         let head_time = Duration::from_secs(2);
         let limits = Limits {
             head_time,
+            body_time: Duration::from_millis(300),
+            min_rate: 100_000_000,
             ..Limits::for_tasks()
         };
         let listener = listener_with(limits).await;
@@ -419,6 +425,152 @@ fn a_client_that_never_closes_is_closed_with_its_session() {
         echo.server.abort();
         another_gets_its_place(&listener, addr).await;
         assert!(!relay.is_idle());
+    });
+}
+
+#[test]
+fn bytes_that_dribble_in_keep_no_connection_open() {
+    bounded(async {
+        let listener = impatient(100).await;
+        let addr = serve_direct(&listener);
+        let (silent, said) = (Vec::new(), first_bundle(1));
+        for (first, then) in [
+            (silent, beginning(8_000, 600)),
+            (said, beginning(100_000, 600)),
+        ] {
+            let is_closed = move || is_closed_though_bytes_come(addr, &first, &then);
+            assert!(smol::unblock(is_closed).await);
+        }
+    });
+}
+
+/// However much time they have.
+#[test]
+fn strangers_and_sessions_send_no_more_of_a_bundle_than_they_may() {
+    bounded(async {
+        let limits = Limits {
+            bodies: 50_000,
+            head_time: Duration::from_secs(1000),
+            body_time: Duration::from_secs(1000),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        let stranger = beginning(900_000, 20_000);
+        assert_eq!(smol::unblock(move || say(addr, &stranger)).await, b"");
+        let all = [first_bundle(1), beginning(900_000, 200_000)].concat();
+        smol::unblock(move || say(addr, &all)).await;
+    });
+}
+
+/// What has come of a bundle counts until that is whole.
+#[test]
+fn connections_at_rest_take_nothing_of_the_others_room() {
+    bounded(async {
+        let largest = 32 * 1024;
+        let config = Config::builder().body_first(largest).body_max(largest);
+        let limits = Limits {
+            bodies: usize::try_from(largest).unwrap() + 100,
+            ..Limits::for_tasks()
+        };
+        let options = ListenOptions::new()
+            .limits(limits)
+            .config(config.build().unwrap());
+        let listener = Listener::bind("127.0.0.1:0", options).await.unwrap();
+        let relay = Relay::to(serve_direct(&listener));
+        // So that no bundle comes at once.
+        relay.slow_down();
+        let mut rest = Vec::new();
+        for seed in 0..3 {
+            let echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct))).await;
+            echo.bulk(&pattern(seed, 40_000), || ()).await;
+            rest.push(echo);
+            assert_eq!(relay.made(), rest.len(), "one was cut");
+        }
+    });
+}
+
+#[test]
+fn who_is_nobody_is_told_so() {
+    bounded(async {
+        let listener = listener().await;
+        let addr = serve_direct(&listener);
+        let said = smol::unblock(move || say(addr, &unknown_bundle())).await;
+        assert!(!said.is_empty(), "it is closed without a word");
+    });
+}
+
+#[test]
+fn who_is_not_understood_is_told_so() {
+    bounded(async {
+        let listener = listener().await;
+        let addr = serve_direct(&listener);
+        let said = smol::unblock(move || answer_to_a_harmed_bundle(addr)).await;
+        assert!(!said.is_empty(), "it is closed without a word");
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+#[test]
+fn where_nobody_listens_it_is_tried_again() {
+    bounded(async {
+        let listener = listener().await;
+        let (socket, addr) = deaf();
+        let mut echo = echo(&listener, at(addr)).await;
+        echo.ping().await;
+        assert!(echo.client.stats().exchanges > 0);
+        socket.listen(16).unwrap();
+        listener.serve_direct(socket.into()).unwrap();
+        while !echo.client.learned().unwrap().direct {
+            echo.ping().await;
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_is_given_up_is_closed() {
+    bounded(async {
+        let listener = listener().await;
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut echo = echo(&listener, at(silent.local_addr().unwrap())).await;
+        assert!(smol::unblock(move || is_left_by_its_client(&silent)).await);
+        echo.ping().await;
+    });
+}
+
+#[test]
+fn a_socket_takes_the_place_of_the_one_before() {
+    bounded(async {
+        let listener = listener().await;
+        let before = serve_direct(&listener);
+        let addr = serve_direct(&listener);
+        while TcpListener::bind(before).is_err() {
+            yield_now().await;
+        }
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct))).await;
+        echo.ping().await;
+    });
+}
+
+#[test]
+fn a_listener_that_closes_gives_the_port_back_and_closes_what_strangers_opened() {
+    bounded(async {
+        let limits = Limits {
+            head_time: Duration::from_secs(1000),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        let mut silent = TcpStream::connect(addr).unwrap();
+        // Accepted after it.
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct))).await;
+        echo.ping().await;
+        listener.close(Duration::ZERO).await;
+        let amount = smol::unblock(move || silent.read(&mut [0])).await;
+        assert!(amount.is_ok_and(|amount| amount == 0), "it is still open");
+        while TcpListener::bind(addr).is_err() {
+            yield_now().await;
+        }
     });
 }
 

@@ -5,18 +5,20 @@
 mod direct_support;
 mod support;
 
+use bytes::Bytes;
 use direct_support::Relay;
-use posthole_smol::carrier::ProxyChoice;
-use posthole_smol::front::{Limits, OwnFront};
+use posthole_protocol::wire::{Head, Refusal, refusal};
+use posthole_smol::carrier::{Plain, ProxyChoice};
+use posthole_smol::front::{Limits, OwnFront, Reply, Service};
 use posthole_smol::{
-    CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, SessionEnded,
-    connect,
+    CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
+    SessionEnded, connect,
 };
 use smol::Timer;
 use smol::future::{yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::stream::StreamExt;
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +65,111 @@ fn what_makes_no_sense_is_said_at_once() {
             let error = connect(url, options).await.unwrap_err();
             assert!(matches!(error, ConnectError::Target(_)), "{url}: {error}");
         }
+    });
+}
+
+#[test]
+fn a_server_is_asked_for_as_the_options_say() {
+    bounded(async {
+        for (plain, line) in [
+            (Plain::Absolute, "POST http://server.example/in?"),
+            (Plain::Connect, "CONNECT server.example:80 HTTP/1.1"),
+        ] {
+            let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+            let by = format!("http://{}", proxy.local_addr().unwrap());
+            let options = Options::new()
+                .proxy(ProxyChoice::Url(by))
+                .plain(plain)
+                .header("X-Key", "7")
+                .wait_for_answer(false);
+            let client = connect("http://server.example/in", options).await.unwrap();
+            let head = smol::unblock(move || head_of(&proxy)).await;
+            assert!(head.starts_with(line), "{head}");
+            assert_eq!(head.contains("x-key: 7\r\n"), plain == Plain::Absolute);
+            client.abort();
+        }
+    });
+}
+
+/// Of the first request that comes, in lower case but for its first line.
+fn head_of(listener: &TcpListener) -> String {
+    let mut from = BufReader::new(listener.accept().unwrap().0);
+    let mut head = String::new();
+    from.read_line(&mut head).unwrap();
+    let mut line = String::new();
+    while from.read_line(&mut line).unwrap() > 2 {
+        head.push_str(&line.to_lowercase());
+        line.clear();
+    }
+    head
+}
+
+#[test]
+fn a_listener_serves_where_and_what_it_was_told() {
+    bounded(async {
+        let limits = Limits {
+            body: 100_000,
+            ..Limits::for_tasks()
+        };
+        let router = RouterConfig {
+            sessions: 1,
+            ..RouterConfig::default()
+        };
+        let told = ListenOptions::new()
+            .path("/in")
+            .limits(limits)
+            .router(router);
+        let listener = Listener::bind("127.0.0.1:0", told).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        for (path, length, status) in [("/", 1, "404"), ("/in", 100_001, "413")] {
+            let head = format!("POST {path} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
+            let mut stream = smol::net::TcpStream::connect(addr).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert!(answer.ends_with(status.as_bytes()), "{path}");
+        }
+        let url = format!("http://{addr}/in");
+        let _first = connect(&url, options()).await.unwrap();
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let error = connect(&url, quick).await.unwrap_err();
+        assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+/// What a server says that speaks other versions only.
+fn refuse(body: &Bytes) -> Reply {
+    let head = Head::peek(body).unwrap();
+    let versions = Refusal::Version(2, 3);
+    Reply {
+        status: 200,
+        exchange: Some(head.exchange),
+        body: refusal(&head.session.unwrap(), head.exchange, versions),
+    }
+}
+
+struct Other;
+
+impl Service for Other {
+    type Pending = std::future::Ready<Reply>;
+
+    fn begin(&self, body: Bytes) -> Self::Pending {
+        std::future::ready(refuse(&body))
+    }
+}
+
+#[test]
+fn a_server_that_refuses_a_session_is_not_waited_for() {
+    bounded(async {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let front = OwnFront::start(socket, "/".into(), Limits::for_tasks(), Other).unwrap();
+        let patient = options().connect_timeout(Duration::from_secs(1000));
+        let error = connect(&format!("http://{}/", front.local_addr()), patient).await;
+        let error = error.unwrap_err();
+        let is_said = matches!(error, ConnectError::Ended(CloseReason::Version { .. }));
+        assert!(is_said, "{error}");
+        assert_eq!(io::Error::from(error).kind(), ErrorKind::ConnectionRefused);
     });
 }
 

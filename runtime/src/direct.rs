@@ -96,6 +96,22 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_a_server_tells_is_dialled_by_nobody_who_does_not_want_that() {
+        let way = |url| Way::new(url, Tag::from_bytes([1; 8]), ProxyChoice::None, |_| None);
+        let way = way("http://server.example/").unwrap();
+        let plan = DirectPlan::new(Direct::Never, &way, Config::default());
+        assert_eq!(plan.unwrap().config, Config::default().without_direct());
+        // And who wants nothing else has to say where.
+        let alone = || Config::default().by(Carrier::Direct);
+        for choice in [Direct::Told, Direct::Never] {
+            let plan = DirectPlan::new(choice, &way, alone());
+            assert!(matches!(plan, Err(ConnectError::Direct(_))));
+        }
+        let plan = DirectPlan::new(Direct::At("[::1]:7".into()), &way, alone()).unwrap();
+        assert_eq!((plan.host.as_str(), plan.port), ("::1", Some(7)));
+    }
+
+    #[test]
     fn addresses_are_a_host_and_a_port() {
         let says = |text: &str| split(text);
         assert_eq!(says("a.b:7"), Some(("a.b".into(), 7)));

@@ -122,3 +122,45 @@ pub(crate) fn write_error(error: WriteError, closed: Option<&CloseReason>) -> io
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posthole_protocol::ResetCode;
+
+    #[test]
+    fn what_ended_otherwise_than_here_was_aborted_and_never_timed_out() {
+        let silence = Duration::from_secs(90);
+        for (reason, expected) in [
+            (CloseReason::Local, ErrorKind::NotConnected),
+            (CloseReason::Aborted, ErrorKind::NotConnected),
+            (CloseReason::Idle { silence }, ErrorKind::ConnectionAborted),
+            (
+                CloseReason::GaveUp {
+                    silence,
+                    exchanges: 9,
+                },
+                ErrorKind::ConnectionAborted,
+            ),
+            (CloseReason::Gone, ErrorKind::ConnectionAborted),
+            (CloseReason::Replaced, ErrorKind::ConnectionAborted),
+        ] {
+            for error in [
+                SessionEnded(reason.clone()).into(),
+                read_error(ReadError::Closed, Some(&reason)),
+                write_error(WriteError::Closed, Some(&reason)),
+            ] {
+                assert_eq!(error.kind(), expected, "{reason}");
+                let inside = error.get_ref().and_then(|inside| inside.downcast_ref());
+                assert_eq!(inside, Some(&SessionEnded(reason.clone())));
+            }
+        }
+        let closing = read_error(ReadError::Closed, None);
+        assert_eq!(closing.kind(), ErrorKind::NotConnected);
+        // What ended the stream alone.
+        let reset = read_error(ReadError::Reset(ResetCode(1)), None);
+        assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
+        let stopped = write_error(WriteError::Stopped(ResetCode(1)), None);
+        assert_eq!(stopped.kind(), ErrorKind::BrokenPipe);
+    }
+}

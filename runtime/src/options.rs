@@ -211,3 +211,19 @@ impl ListenOptions {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_headers_say_is_not_printed() {
+        let proxy = ProxyChoice::Url("http://me:hunter2@proxy.example/".into());
+        let options = Options::new().header("X-Key", "hunter2").proxy(proxy);
+        let text = format!("{options:?}");
+        assert!(
+            text.contains("X-Key") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+}

@@ -1,8 +1,9 @@
 //! For tests of direct connections on either runtime: a relay that does harm, and clients made by hand.
 #![allow(dead_code, unreachable_pub)]
 
+use posthole_protocol::wire::{RequestPrefix, encode};
 use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -226,4 +227,72 @@ pub fn garbage() -> Vec<Vec<u8>> {
         cut[..5].to_vec(),
         cut,
     ]
+}
+
+/// The beginning of a bundle that is said to be so long, and so many bytes of it.
+pub fn beginning(length: u32, bytes: usize) -> Vec<u8> {
+    let mut bundle = first_bundle(9);
+    bundle[4..8].copy_from_slice(&length.to_be_bytes());
+    bundle.resize(bytes, 0);
+    bundle
+}
+
+/// A bundle of a session that its server does not know, and that begins none.
+pub fn unknown_bundle() -> Vec<u8> {
+    let id = SessionId::from_bytes([8; 16]);
+    let bundle = encode(&id, 1, 5, &RequestPrefix::default(), &[]);
+    bundle.into_bytes().to_vec()
+}
+
+/// Begins a session, and goes on with a bundle that was harmed on its way. What the server says to that.
+pub fn answer_to_a_harmed_bundle(to: SocketAddr) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).unwrap();
+    let mut bundle = first_bundle(1);
+    stream.write_all(&bundle).unwrap();
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).unwrap();
+    let length = u32::from_be_bytes(head[4..].try_into().unwrap());
+    let mut rest = vec![0; usize::try_from(length).unwrap() - head.len()];
+    stream.read_exact(&mut rest).unwrap();
+    *bundle.last_mut().unwrap() ^= 1;
+    stream.write_all(&bundle).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    said
+}
+
+/// Sends these bytes at once, and then others one by one, for ten seconds at most. Whether the port closes the connection
+/// meanwhile.
+pub fn is_closed_though_bytes_come(to: SocketAddr, first: &[u8], then: &[u8]) -> bool {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.write_all(first).unwrap();
+    let pause = Some(std::time::Duration::from_millis(20));
+    stream.set_read_timeout(pause).unwrap();
+    then.iter().take(500).any(|byte| {
+        let is_sent = stream.write_all(&[*byte]).is_ok();
+        match stream.read(&mut [0; 4096]) {
+            Ok(amount) => amount == 0,
+            Err(e) => !is_sent || !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    })
+}
+
+/// A socket that has an address and does not listen: whoever connects to it is refused.
+pub fn deaf() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
+}
+
+/// Takes one connection and says nothing on it. Whether the client closes it, within half a minute.
+pub fn is_left_by_its_client(listener: &TcpListener) -> bool {
+    let mut stream = listener.accept().unwrap().0;
+    let patience = Some(std::time::Duration::from_secs(30));
+    stream.set_read_timeout(patience).unwrap();
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
 }

@@ -184,6 +184,22 @@ fn a_refused_client_that_goes_on_and_on_is_closed() {
 }
 
 #[test]
+fn a_head_may_be_as_large_as_the_limits_say() {
+    let limits = Limits {
+        head: 2000,
+        ..Limits::default()
+    };
+    let (front, _) = Dummy::start(Mode::Echo, limits);
+    for (size, expected) in [(1800, 200), (2100, 431)] {
+        let mut stream = connect(&front);
+        let header = "y".repeat(size);
+        let head = format!("POST /p HTTP/1.1\r\nX: {header}\r\nContent-Length: 1\r\n\r\nx");
+        stream.write_all(head.as_bytes()).unwrap();
+        assert_eq!(status(&read_some(&mut stream)), expected, "{size}");
+    }
+}
+
+#[test]
 fn a_head_of_200_mb_is_read_to_a_bound_only() {
     let (front, _) = Dummy::start(
         Mode::Echo,
@@ -324,4 +340,30 @@ fn bodies_beyond_the_budget_are_told_to_come_again() {
     assert_eq!(status(&answer[..read]), 503);
     served.write_all(&[1; 59_997]).unwrap();
     assert_eq!(read_reply(&mut served).status, 200);
+}
+
+/// Or strangers could have all of it by saying how much is to come. And a body that is whole takes nothing.
+#[test]
+fn bodies_take_of_the_budget_what_has_come_and_not_what_is_claimed() {
+    let limits = Limits {
+        body: 1_000_000,
+        bodies: 1_000_000,
+        ..Limits::default()
+    };
+    let (front, _) = Dummy::start(Mode::Echo, limits);
+    let claims: Vec<_> = (0..5)
+        .map(|_| {
+            let mut stream = connect(&front);
+            stream
+                .write_all(b"POST /p HTTP/1.1\r\nContent-Length: 900000\r\n\r\nabc")
+                .unwrap();
+            stream
+        })
+        .collect();
+    let mut stream = connect(&front);
+    for size in [10, 10, 500_000, 500_000, 500_000] {
+        post(&mut stream, &vec![7; size]);
+        assert_eq!(read_reply(&mut stream).body, vec![7; size]);
+    }
+    drop(claims);
 }

@@ -5,6 +5,7 @@ use crate::carrier::{Plain, ProxyChoice, Target, TlsChoice};
 use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
 use std::io::Write;
+use std::sync::mpsc;
 
 #[test]
 fn the_request_on_the_wire() {
@@ -150,6 +151,29 @@ fn a_refused_tunnel_says_who_refused_it() {
             trouble.says
         );
         assert!(!trouble.says.contains("secret"), "{}", trouble.says);
+    }
+}
+
+#[test]
+fn a_proxy_that_hangs_up_has_made_no_tunnel() {
+    for begun in [
+        &b""[..],
+        b"HTTP/1.1 200 Connection established\r\nVia: x\r\n",
+    ] {
+        let proxy = Script::new(move |mut visit| {
+            visit.head().unwrap();
+            visit.stream.write_all(begun).unwrap();
+        });
+        let proxied = through("http://server.example/", &proxy.url(""));
+        let trouble = lane(proxied.plain(Plain::Connect))
+            .exchange(1, &chain(b"a"), LONG, &mut || {})
+            .unwrap_err();
+        assert_eq!(
+            (trouble.failure, trouble.reached),
+            (Failure::Connect, false)
+        );
+        assert!(trouble.says.contains("hung up"), "{}", trouble.says);
+        assert_eq!(proxy.join().len(), 1);
     }
 }
 
@@ -489,6 +513,32 @@ fn a_reused_connection_that_closes_is_replaced_once() {
         assert_eq!(visits[0][1], visits[1][0], "the same bytes");
         assert_eq!(visits[0][1].body, noise(size));
     }
+}
+
+/// A box that closes an idle connection says so in words of its own.
+#[test]
+fn what_comes_unasked_is_no_answer_to_what_is_asked_next() {
+    let (rests, has_rested) = mpsc::channel::<()>();
+    let (said, was_said) = mpsc::channel();
+    let server = Script::new(move |mut visit| {
+        visit.request().unwrap();
+        let number = visit.number as u64;
+        visit.stream.write_all(&ours(number, b"\xf8")).unwrap();
+        if number == 0 {
+            has_rested.recv().unwrap();
+            let unasked = answer("408 Request Timeout", "", b"late");
+            visit.stream.write_all(&unasked).unwrap();
+            said.send(()).unwrap();
+        }
+        visit.request().is_none()
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    lane.exchange(0, &chain(b"a"), LONG, &mut || {}).unwrap();
+    rests.send(()).unwrap();
+    was_said.recv().unwrap();
+    lane.exchange(1, &chain(b"a"), LONG, &mut || {}).unwrap();
+    drop(lane);
+    assert_eq!(server.join(), [true, true], "it was asked there again");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
 use posthole_protocol::http::policy::IDLE;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -32,6 +32,32 @@ fn nobody_there() {
         "{}",
         trouble.says
     );
+}
+
+/// Some of the request may have arrived by the connection that was closed.
+#[test]
+fn nobody_there_after_a_connection_that_had_closed() {
+    fn skip_request(stream: &mut TcpStream) {
+        let (mut came, mut byte) = (Vec::new(), [0]);
+        while !came.ends_with(b"\r\n\r\n\0") {
+            stream.read_exact(&mut byte).unwrap();
+            came.extend_from_slice(&byte);
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        drop(listener);
+        skip_request(&mut stream);
+        stream.write_all(&ours(0, b"\xf8")).unwrap();
+        skip_request(&mut stream);
+    });
+    let mut lane = lane(direct(&url));
+    lane.exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    let trouble = lane.exchange(1, &zeros(1), LONG, &mut || {}).unwrap_err();
+    assert_eq!((trouble.failure, trouble.reached), (Failure::Cut, true));
+    server.join().unwrap();
 }
 
 #[test]

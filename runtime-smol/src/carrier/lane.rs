@@ -171,3 +171,50 @@ fn request(uri: &Uri, headers: &HeaderMap, body: &Chain, pulse: &Arc<Pulse>) -> 
         .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     request
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use posthole_protocol::Failure;
+    use posthole_protocol::http::{ProxyChoice, Tag};
+    use posthole_runtime::TlsChoice;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// What teaches how large a body may be, or that a proxy wants a password, may come in place of any answer.
+    #[test]
+    fn a_refusal_in_place_of_a_streamed_answer_is_heard() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let proxy = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let (mut came, mut byte) = (Vec::new(), [0]);
+            while !came.ends_with(b"\r\n\r\nx") {
+                stream.read_exact(&mut byte).unwrap();
+                came.extend_from_slice(&byte);
+            }
+            let refusal =
+                "HTTP/1.1 413 Too Large\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n";
+            stream.write_all(refusal.as_bytes()).unwrap();
+        });
+        let (tag, tls) = (Tag::from_bytes([1; 8]), TlsChoice::Platform);
+        let target = Target::new(&url, tag, ProxyChoice::None, tls).unwrap();
+        let mut lane = Lane::new(Arc::new(target));
+        let (mut pieces, mut progress) = (|_| panic!("they are none of ours"), || ());
+        let how = How {
+            form: false,
+            pieces: Some(&mut pieces),
+        };
+        let (body, patience) = (
+            Chain::from(Bytes::from_static(b"x")),
+            Duration::from_secs(60),
+        );
+        let carried = lane.carry(7, &body, patience, &mut progress, how);
+        assert_eq!(
+            smol::block_on(carried).unwrap_err().failure,
+            Failure::TooLarge
+        );
+        proxy.join().unwrap();
+    }
+}

@@ -23,6 +23,7 @@ use std::future::Future;
 use std::net::Shutdown;
 use std::ops::Range;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Wake};
 use std::time::Duration;
@@ -108,11 +109,16 @@ impl Pair {
         // What is given up is given up at once, whatever the network makes of it.
         sleep(Duration::from_millis(1)).await;
         assert_eq!(self.net.carried(), 0, "an exchange goes on");
+        if by == By::Close {
+            // The client has ended; lanes that rest wait for nothing more then.
+            let is_held = self.shared.upgrade().is_some();
+            assert!(!is_held, "something holds the session for a while");
+        }
         drop(server);
         sleep(AFTERWARDS).await;
-        assert_eq!(self.handler.sessions(), 0);
         let is_held = self.shared.upgrade().is_some();
         assert!(!is_held, "something holds the session");
+        assert_eq!(self.handler.sessions(), 0);
         took
     }
 }
@@ -335,6 +341,56 @@ async fn until_it_ends(stream: std::io::Result<Stream>) {
     smol::future::zip(reading, writing).await;
 }
 
+/// What is typed now and then goes by the same lanes, each of which ends only when it has rested for long itself.
+async fn typing(spawner: Spawner) {
+    let tasks = Arc::new(AtomicUsize::new(0));
+    let counting = {
+        let (tasks, spawner) = (tasks.clone(), spawner.clone());
+        Spawner::new(move |task| {
+            tasks.fetch_add(1, Ordering::Relaxed);
+            spawner.spawn(task);
+        })
+    };
+    let pair = Pair::new(&counting, &Config::default().by(Carrier::Exchange), 0);
+    let stream = pair.client.open().await.unwrap();
+    stream.write_bytes(pattern(7, 1).into()).await.unwrap();
+    let server = pair.handler.accept().await.unwrap();
+    let far = server.accept().await.unwrap();
+    assert_eq!(far.read_bytes(9).await.unwrap(), pattern(7, 1));
+    // A lane or two more for what is at the beginning.
+    let before = tasks.load(Ordering::Relaxed) + 2;
+    for _ in 0..60 {
+        stream.write_bytes(pattern(8, 1).into()).await.unwrap();
+        assert_eq!(far.read_bytes(9).await.unwrap(), pattern(8, 1));
+        sleep(Duration::from_secs(1)).await;
+    }
+    let after = tasks.load(Ordering::Relaxed);
+    assert!(after <= before, "lanes end while they are in use: {after}");
+    drop((stream, far));
+    pair.end(By::Close, server).await;
+}
+
+/// Bytes that move slowly are no loss, and nothing goes twice for them.
+async fn slow(spawner: Spawner) {
+    const LENGTH: usize = 300_000;
+    // One that sends and one that waits: more of them overtake each other, which is a loss.
+    let config = Config::builder().carrier(Carrier::Exchange).requests(2);
+    let pair = Pair::new(&spawner, &config.build().unwrap(), 0);
+    let stream = pair.client.open().await.unwrap();
+    stream.write_bytes(pattern(7, 1).into()).await.unwrap();
+    let server = pair.handler.accept().await.unwrap();
+    let far = server.accept().await.unwrap();
+    assert_eq!(far.read_bytes(9).await.unwrap(), pattern(7, 1));
+    pair.net.slow_down();
+    let sent = pair.spawn(async move { send(&stream, 1, LENGTH).await });
+    receive(&far, 1, LENGTH).await;
+    sent.recv().await.expect("it panicked");
+    let stats = pair.client.stats();
+    assert_eq!((stats.lost, stats.resent), (0, 0), "{stats:?}");
+    drop(far);
+    pair.end(By::Close, server).await;
+}
+
 /// Whatever waits is told whom to wake, and forgets it when it is dropped.
 async fn given_up(spawner: Spawner) {
     struct Count;
@@ -379,6 +435,20 @@ async fn given_up(spawner: Spawner) {
 #[test]
 fn a_future_that_is_dropped_is_forgotten() {
     run(1, given_up);
+}
+
+#[test]
+fn a_lane_in_use_stays() {
+    for seed in 0..10 {
+        run(seed, typing);
+    }
+}
+
+#[test]
+fn what_takes_long_and_moves_is_not_taken_for_lost() {
+    for seed in 0..10 {
+        run(seed, slow);
+    }
 }
 
 #[test]

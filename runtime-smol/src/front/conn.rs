@@ -357,3 +357,78 @@ impl State {
         self.unwritten = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    /// One byte in a second is fast enough, and none has a second.
+    fn limits() -> Limits {
+        Limits {
+            body_time: Duration::from_secs(1),
+            min_rate: 1,
+            ..Limits::for_tasks()
+        }
+    }
+
+    /// A connection with a request that is held.
+    fn held() -> Conn {
+        let conn = Conn::new(([127, 0, 0, 1], 7).into());
+        assert!(conn.may_read() && conn.on_read(Some(100)) && conn.on_read(None));
+        conn.begin();
+        conn.hold(50).unwrap();
+        conn
+    }
+
+    fn late(conn: &Conn) -> Option<Instant> {
+        match conn.next(&limits()) {
+            Next::Wait(until) => until,
+            Next::Again | Next::Renew | Next::End(_) => panic!("it has nothing to wait for"),
+        }
+    }
+
+    #[test]
+    fn each_piece_of_a_streamed_reply_has_a_time_of_its_own() {
+        let conn = held();
+        conn.stream().unwrap();
+        assert_eq!(late(&conn), None, "none is on its way");
+        conn.piece();
+        conn.on_written(1000);
+        let first = late(&conn).expect("whoever reads nothing is given up");
+        conn.on_flush();
+        assert_eq!(late(&conn), None);
+        conn.piece();
+        let second = late(&conn).expect("whoever reads nothing is given up");
+        assert!(second < first, "what was read before counts for it");
+        assert!(conn.is_answering());
+    }
+
+    /// It could not be answered before that is over.
+    #[test]
+    fn who_asks_for_more_while_a_reply_is_streamed_is_hung_up_on() {
+        let conn = held();
+        conn.stream().unwrap();
+        conn.piece();
+        conn.on_flush();
+        assert_eq!(late(&conn), None);
+        assert!(conn.may_read() && conn.on_read(Some(1)));
+        assert!(matches!(conn.next(&limits()), Next::End(End::Closed)));
+    }
+
+    #[test]
+    fn buffers_that_have_grown_are_given_back() {
+        let conn = held();
+        conn.reply().unwrap();
+        conn.on_flush();
+        assert!(late(&conn).is_some(), "small ones stay");
+        assert!(conn.on_read(Some(SMALL)) && conn.on_read(Some(1)) && conn.on_read(None));
+        conn.begin();
+        conn.hold(SMALL).unwrap();
+        conn.reply().unwrap();
+        conn.on_flush();
+        assert!(matches!(conn.next(&limits()), Next::Renew));
+        assert!(late(&conn).is_some(), "once");
+    }
+}

@@ -26,6 +26,7 @@ pub(crate) struct Net {
     /// How many are under way.
     carried: AtomicUsize,
     is_closed: AtomicBool,
+    is_slow: AtomicBool,
 }
 
 /// An exchange that is under way.
@@ -73,6 +74,7 @@ impl Net {
             percent,
             carried: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
         }
     }
 
@@ -84,6 +86,11 @@ impl Net {
     /// From now on there is no way to the server any more.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on requests take a second for 10 kB, and never rest for long.
+    pub(crate) fn slow_down(&self) {
+        self.is_slow.store(true, Ordering::Relaxed);
     }
 
     fn draw(&self) -> Fate {
@@ -113,6 +120,12 @@ impl Net {
         way().await;
         progress();
         let mut body = body.clone().into_bytes();
+        if self.is_slow.load(Ordering::Relaxed) {
+            for _ in 0..body.len() / 1000 {
+                sleep(Duration::from_millis(100)).await;
+                progress();
+            }
+        }
         if fate == Fate::RequestLost {
             sleep(patience).await;
             return Err(trouble(Failure::TimedOut, true));

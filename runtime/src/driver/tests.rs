@@ -225,6 +225,39 @@ fn the_way_is_spoken_of_when_it_fails_and_when_it_works() {
 }
 
 #[test]
+fn whatever_comes_from_the_server_shows_that_the_way_works_again() {
+    for by_a_direct_connection in [false, true] {
+        let (mut state, mut now) = (client(1, Config::default()), Instant::ZERO);
+        let exchange = state.poll(now).requests.remove(0).exchange;
+        let refused = Trouble {
+            failure: Failure::Connect,
+            reached: false,
+            says: "refused".to_owned(),
+        };
+        state.feed_answer(now, exchange, Err(refused));
+        let news = state.poll(now).news;
+        assert!(matches!(news, Some(crate::News::Failed(_))));
+        // What it says is for the core to judge.
+        if by_a_direct_connection {
+            state.knows_direct(now, Duration::ZERO);
+            assert!(state.poll(now).dial.is_some());
+            let exchange = state.feed_dialled(now, true).unwrap();
+            state.feed_bundles(now, exchange, data("something"));
+        } else {
+            let request = loop {
+                now = now.checked_add(Duration::from_secs(1)).unwrap();
+                if let Some(request) = state.poll(now).requests.pop() {
+                    break request;
+                }
+            };
+            state.feed_answer(now, request.exchange, Ok(data("something")));
+        }
+        let news = state.poll(now).news;
+        assert!(matches!(news, Some(crate::News::Works)));
+    }
+}
+
+#[test]
 fn a_role_takes_no_input_of_the_other() {
     let mut state: State<u32, Names> = State::client(Client::new(
         Config::default(),

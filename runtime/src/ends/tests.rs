@@ -129,3 +129,13 @@ fn after_the_session_a_shutdown_says_that_there_is_none() {
     }
     drop(server);
 }
+
+#[test]
+fn a_stream_whose_handles_are_gone_is_not_kept() {
+    let (mut pair, server, id) = stream();
+    assert!(pair.client.has(id));
+    pair.client.release(id);
+    server.borrow_mut().release(id);
+    assert_eq!((pair.client.streams(), server.borrow().streams()), (0, 0));
+    assert!(!pair.client.has(id));
+}

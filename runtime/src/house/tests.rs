@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::testing::{Pair, client};
+use crate::testing::{Names, Pair, client};
+use posthole_protocol::{Client, CloseReason, SessionId};
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 /// The opening of a session, and who asks.
 fn opening(secret: u8) -> (Bytes, posthole_protocol::ExchangeId) {
@@ -73,4 +76,34 @@ fn without_random_bytes_there_is_no_session() {
         .house
         .route(Instant::ZERO, &body, || None, |_, _| unreachable!());
     assert_eq!(routed.err().unwrap().status, 503);
+}
+
+#[test]
+fn sessions_are_accepted_in_the_order_in_which_they_came() {
+    let mut pair = Pair::new(Config::default());
+    for number in 1..4 {
+        assert_eq!(pair.house.announce(number), Ok(None));
+    }
+    for number in 1..4 {
+        assert!(matches!(pair.house.accept(), Ok(Tried::Done(n)) if n == number));
+    }
+}
+
+/// The server has not noticed that the client went; the one in its place names it.
+#[test]
+fn a_session_that_another_replaces_is_to_be_ended() {
+    let (mut pair, old) = Pair::connected();
+    let (id, before) = (SessionId::from_bytes([2; 16]), pair.client.id());
+    let core = Client::replacing(Config::default(), id, before, pair.now);
+    let mut next: State<(), Names> = State::client(core);
+    let body = next.poll(pair.now).requests.remove(0).body.into_bytes();
+    let make = |core, number| (Rc::new(RefCell::new(State::server(core))), number);
+    let visit = pair.house.route(pair.now, &body, || Some(Nonce(1)), make);
+    let replaced = visit.unwrap().replaced.unwrap();
+    assert!(Rc::ptr_eq(&replaced.0, &old));
+    old.borrow_mut().replace();
+    assert_eq!(
+        old.borrow_mut().poll(pair.now).closed,
+        Some(CloseReason::Replaced)
+    );
 }
