@@ -5,10 +5,10 @@
 mod direct_support;
 mod session_support;
 
-use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
+use direct_support::{Relay, begun, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
 use posthole_blocking::front::Limits;
 use posthole_blocking::{ListenOptions, Listener, Options, Session, Stream, connect};
-use posthole_protocol::Carrier;
+use posthole_protocol::{Carrier, Config};
 use posthole_runtime::Direct;
 use posthole_tests::bounded::bounded;
 use posthole_tests::pattern::{assert_same, pattern};
@@ -16,7 +16,7 @@ use session_support::{listener, options, url};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Takes direct connections; where.
 fn serve_direct(listener: &Listener) -> SocketAddr {
@@ -261,6 +261,97 @@ fn part_of_a_bundle_after_a_whole_one_has_its_time() {
         let second = bytes.clone();
         bytes.extend_from_slice(&second[..20]);
         assert!(!say(addr, &bytes).is_empty(), "the first was answered");
+    });
+}
+
+/// What is kept for somebody who has not said whose it is, is no more than a first bundle.
+#[test]
+fn a_stranger_may_not_begin_a_large_bundle() {
+    bounded(|| {
+        let limits = Limits {
+            head_time: Duration::from_secs(1000),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        assert!(say(addr, &begun(900_000, 10_000)).is_empty());
+    });
+}
+
+#[test]
+fn parts_of_bundles_have_a_budget() {
+    bounded(|| {
+        let limits = Limits {
+            bodies: 100_000,
+            body_time: Duration::from_secs(1000),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        let bytes = [first_bundle(1), begun(900_000, 200_000)].concat();
+        assert!(!say(addr, &bytes).is_empty(), "the first was answered");
+    });
+}
+
+/// And not ahead of what was said before: then the server's end of the session would be lost with the connection.
+#[test]
+fn a_session_needs_no_second_connection_for_its_end() {
+    bounded(|| {
+        let listener = listener();
+        let relay = Relay::to(serve_direct(&listener));
+        for made in 1..=5 {
+            let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+            echo.ping();
+            echo.client.close().unwrap();
+            assert_eq!(relay.made(), made);
+        }
+    });
+}
+
+#[test]
+fn another_socket_takes_the_place_of_the_one_before() {
+    bounded(|| {
+        let listener = listener();
+        let (before, addr) = (serve_direct(&listener), serve_direct(&listener));
+        while TcpListener::bind(before).is_err() {
+            thread::yield_now();
+        }
+        let mut echo = echo(&listener, at(addr).config(by(Carrier::Direct)));
+        echo.ping();
+        echo.client.close().unwrap();
+    });
+}
+
+/// A session of which the application has not heard, and never will, is no reason to go on listening.
+#[test]
+fn a_session_that_has_not_come_so_far_ends_with_the_listener() {
+    let config = Config::builder().flush(Duration::from_millis(100));
+    let options = ListenOptions::new().config(config.build().unwrap());
+    let listener = Listener::bind("127.0.0.1:0", options).unwrap();
+    let (http, addr) = (listener.local_addr().unwrap(), serve_direct(&listener));
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(&first_bundle(1)).unwrap();
+    stream.peek(&mut [0]).unwrap();
+    assert_eq!(listener.sessions(), 1);
+    let dropped = Instant::now();
+    drop(listener);
+    while TcpListener::bind(http).is_err() {
+        assert!(dropped.elapsed() < Duration::from_secs(60), "it goes on");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_listener_that_was_closed_gives_both_its_ports_back() {
+    bounded(|| {
+        let listener = listener();
+        let (http, addr) = (listener.local_addr().unwrap(), serve_direct(&listener));
+        listener.close(Duration::from_secs(20));
+        for addr in [http, addr] {
+            while TcpListener::bind(addr).is_err() {
+                thread::yield_now();
+            }
+        }
     });
 }
 

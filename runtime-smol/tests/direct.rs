@@ -7,7 +7,7 @@ mod direct_support;
 mod support;
 
 use async_executor::Executor;
-use direct_support::{Relay, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
+use direct_support::{Relay, begun, by, first_bundle, garbage, is_hung_up, may_go_on, narrow, say};
 use posthole_protocol::Carrier;
 use posthole_runtime::Direct;
 use posthole_smol::front::Limits;
@@ -310,6 +310,51 @@ fn part_of_a_bundle_after_a_whole_one_has_its_time() {
         bytes.extend_from_slice(&second[..20]);
         let said = smol::unblock(move || say(addr, &bytes)).await;
         assert!(!said.is_empty(), "the first was answered");
+    });
+}
+
+/// What is kept for somebody who has not said whose it is, is no more than a first bundle.
+#[test]
+fn a_stranger_may_not_begin_a_large_bundle() {
+    bounded(async {
+        let limits = Limits {
+            head_time: Duration::from_secs(1000),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        let said = smol::unblock(move || say(addr, &begun(900_000, 10_000))).await;
+        assert!(said.is_empty());
+    });
+}
+
+#[test]
+fn parts_of_bundles_have_a_budget() {
+    bounded(async {
+        let limits = Limits {
+            bodies: 100_000,
+            body_time: Duration::from_secs(1000),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        let bytes = [first_bundle(1), begun(900_000, 200_000)].concat();
+        let said = smol::unblock(move || say(addr, &bytes)).await;
+        assert!(!said.is_empty(), "the first was answered");
+    });
+}
+
+#[test]
+fn a_listener_that_was_closed_gives_both_its_ports_back() {
+    bounded(async {
+        let listener = listener().await;
+        let (http, addr) = (listener.local_addr().unwrap(), serve_direct(&listener));
+        listener.close(Duration::from_secs(20)).await;
+        for addr in [http, addr] {
+            while TcpListener::bind(addr).is_err() {
+                yield_now().await;
+            }
+        }
     });
 }
 

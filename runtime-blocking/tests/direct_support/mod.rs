@@ -174,6 +174,14 @@ pub fn first_bundle(seed: u8) -> Vec<u8> {
     request.body.into_bytes().to_vec()
 }
 
+/// The beginning of a bundle that says it has `length` bytes: so many of them.
+pub fn begun(length: u32, bytes: usize) -> Vec<u8> {
+    let mut begun = vec![0xf8, 1, 0, 0];
+    begun.extend_from_slice(&length.to_be_bytes());
+    begun.resize(bytes, 0);
+    begun
+}
+
 /// Sends these bytes to the port, and waits until the server has closed the connection. What it said.
 pub fn say(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).unwrap();
