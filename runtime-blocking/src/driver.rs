@@ -320,3 +320,35 @@ impl Responder for Last {
 
 #[cfg(all(test, interleave))]
 mod orders;
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use posthole_protocol::{Config, SessionId};
+    use posthole_runtime::Tried;
+
+    /// The timer would keep it for as long as its last deadline is away.
+    #[test]
+    fn nothing_keeps_a_session_that_has_ended() {
+        let id = SessionId::from_bytes([7; 16]);
+        let core = Client::new(Config::default(), id, timer::now());
+        // Without lanes: what it asks for goes nowhere.
+        let shared = Shared::new(State::client(core), None, None);
+        // It waits for an answer, and then for an earlier moment.
+        shared.lock().settle();
+        let mut locked = shared.lock();
+        let Tried::Done(stream) = locked.open().unwrap() else {
+            panic!("it may be opened");
+        };
+        let mut word = Bytes::from_static(b"word");
+        locked.put(stream, &mut word).unwrap();
+        locked.settle();
+        let mut locked = shared.lock();
+        locked.abort();
+        locked.settle();
+        let kept = Arc::downgrade(&shared);
+        drop(shared);
+        assert_eq!(kept.strong_count(), 0);
+    }
+}

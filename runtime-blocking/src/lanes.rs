@@ -228,3 +228,35 @@ fn run(shared: &Arc<Shared>, mut lane: Lane, slot: &Arc<Slot>) {
         shared.feed_answer(exchange, answer, lane.is_kept(), slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::carrier::{ProxyChoice, TlsChoice};
+    use crate::timer;
+    use posthole_protocol::http::Tag;
+    use posthole_protocol::{Client, Config, SessionId};
+    use std::sync::mpsc::channel;
+
+    /// It is no idle one, so nobody would ever give it work or end it.
+    #[test]
+    fn a_lane_whose_request_was_cancelled_before_it_began_ends() {
+        let id = SessionId::from_bytes([7; 16]);
+        let mut core = Client::new(Config::default(), id, timer::now());
+        let request = core.poll_request(timer::now()).unwrap();
+        let exchange = request.exchange;
+        let (proxy, tls) = (ProxyChoice::None, TlsChoice::Platform);
+        let target = Target::new("http://127.0.0.1:1/", Tag::from_bytes([7; 8]), proxy, tls);
+        let direct = DirectLane::new("127.0.0.1".into(), None);
+        let mut lanes = Lanes::new(Arc::new(target.unwrap()), direct);
+        let Job { request, slot, .. } = lanes.assign(request);
+        slot.tell(|state| state.request = Some(request));
+        lanes.cancel(exchange).unwrap().cancel(exchange);
+        let shared = Shared::client(core, lanes);
+        let (tell, told) = channel();
+        thread::spawn(move || tell.send(slot.next(&shared, &slot).is_some()));
+        let begins = told.recv_timeout(Duration::from_secs(60));
+        assert_eq!(begins, Ok(false), "it waits for ever");
+    }
+}

@@ -169,4 +169,24 @@ mod tests {
         assert_eq!(heard, [0, 1, 2]);
         assert!(now() >= after(start, 60), "none came early");
     }
+
+    #[test]
+    fn an_earlier_deadline_wakes_who_waits_for_a_later_one() {
+        // Not the process's, on which others' deadlines come.
+        static OWN: Timer = Timer {
+            queue: Mutex::new(Queue {
+                deadlines: BTreeMap::new(),
+                runs: false,
+            }),
+            earlier: Condvar::new(),
+        };
+        let (tell, told) = channel();
+        let bell = |n| Arc::new(Bell(n, tell.clone()));
+        OWN.arm(1, None, after(now(), 3_600_000), bell(9));
+        // Time enough to begin to wait.
+        thread::sleep(Duration::from_millis(100));
+        OWN.arm(2, None, after(now(), 1), bell(1));
+        let heard = told.recv_timeout(Duration::from_secs(30));
+        assert_eq!(heard, Ok(1), "it sleeps");
+    }
 }

@@ -20,7 +20,7 @@ use session_support::{listener, options, url};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Takes direct connections; where.
 fn serve_direct(listener: &Listener) -> SocketAddr {
@@ -266,6 +266,40 @@ fn part_of_a_bundle_after_a_whole_one_has_its_time() {
         bytes.extend_from_slice(&second[..20]);
         assert!(!say(addr, &bytes).is_empty(), "the first was answered");
     });
+}
+
+/// And not ahead of what was said before: then the server's end of the session would be lost with the connection.
+#[test]
+fn a_session_needs_no_second_connection_for_its_end() {
+    bounded(|| {
+        let listener = listener();
+        let relay = Relay::to(serve_direct(&listener));
+        for made in 1..=5 {
+            let mut echo = echo(&listener, at(relay.addr).config(by(Carrier::Direct)));
+            echo.ping();
+            echo.client.close().unwrap();
+            assert_eq!(relay.made(), made);
+        }
+    });
+}
+
+/// A session of which the application has not heard, and never will, is no reason to go on listening.
+#[test]
+fn a_session_that_has_not_come_so_far_ends_with_the_listener() {
+    let config = Config::builder().flush(Duration::from_millis(100));
+    let options = ListenOptions::new().config(config.build().unwrap());
+    let listener = Listener::bind("127.0.0.1:0", options).unwrap();
+    let (http, addr) = (listener.local_addr().unwrap(), serve_direct(&listener));
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(&first_bundle(1)).unwrap();
+    stream.peek(&mut [0]).unwrap();
+    assert_eq!(listener.sessions(), 1);
+    let dropped = Instant::now();
+    drop(listener);
+    while TcpListener::bind(http).is_err() {
+        assert!(dropped.elapsed() < Duration::from_secs(60), "it goes on");
+        thread::yield_now();
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod front_common;
 
 use front_cases::quick;
 use front_common::{Dummy, Limits, Mode, OwnFront, Seen, connect, post, read_to_end, status};
+use posthole_protocol::http::Refusal;
 use std::io::Write;
 
 /// RFC 9110 §8.6 and RFC 9112 §6.3 leave a choice here.
@@ -54,4 +55,20 @@ fn what_is_held_is_hung_up_before_the_drop_of_the_front_returns() {
     drop::<OwnFront>(front);
     assert_eq!(dummy.gone(), 1, "before drop returns");
     assert_eq!(read_to_end(&mut stream), b"");
+}
+
+/// As behind a body whose length was told.
+#[test]
+fn a_request_behind_a_chunked_body_is_not_swallowed() {
+    let (front, dummy) = Dummy::start(Mode::Echo, Limits::default());
+    let mut stream = connect(&front);
+    let chunked = b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    let both = [
+        &chunked[..],
+        b"POST /p HTTP/1.1\r\nContent-Length: 1\r\n\r\nb",
+    ]
+    .concat();
+    stream.write_all(&both).unwrap();
+    assert_eq!(status(&read_to_end(&mut stream)), Refusal::PIPELINED.status);
+    assert_eq!(dummy.begun(), 0);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod direct_support;
+mod script;
 mod session_support;
 
 use bytes::Bytes;
@@ -14,7 +15,9 @@ use posthole_blocking::{
     connect,
 };
 use posthole_protocol::wire::{Head, Refusal, refusal};
+use posthole_protocol::{Instance, Instant as Moment, Nonce, RequestId, Route, Router, Server};
 use posthole_tests::bounded::bounded;
+use script::{Script, ours};
 use session_support::{listener, options, url};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -325,5 +328,101 @@ fn answers_are_as_large_as_bodies_may_be() {
         assert_eq!(all.len(), 12 << 20);
         let stats = client.stats();
         assert_eq!((stats.lost, stats.last_trouble), (0, None));
+    });
+}
+
+/// Only an answer that has come shows what becomes of its connection.
+#[test]
+fn exchanges_that_fail_teach_nothing_of_connections() {
+    bounded(|| {
+        // Nobody listens at this port.
+        let client = connect("http://127.0.0.1:1/", options().wait_for_answer(false)).unwrap();
+        while client.stats().lost < 5 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(client.learned().unwrap().kept, None);
+        client.abort();
+    });
+}
+
+/// Nobody could bring their requests any more.
+#[test]
+fn sessions_end_with_the_last_handler() {
+    bounded(|| {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let service = Arc::new(handler.clone());
+        let theirs = OwnFront::start(socket, "/".into(), Limits::default(), service).unwrap();
+        let url = format!("http://{}/", theirs.local_addr());
+        let client = connect(&url, options()).unwrap();
+        let server = handler.accept().unwrap();
+        theirs.stop(Duration::from_secs(20));
+        assert_eq!(server.closed(), None);
+        drop(handler);
+        assert_eq!(server.wait_closed(), CloseReason::Aborted);
+        client.abort();
+    });
+}
+
+/// A request that nobody waits for any more would keep its connection, and its place at a box, until its patience ends.
+#[test]
+fn what_a_session_has_under_way_ends_with_it() {
+    let long = Duration::from_secs(1000);
+    let config = Config::builder().patience(long).idle(long * 2);
+    let patient = options().config(config.build().unwrap());
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    let client = connect(&url, patient.wait_for_answer(false)).unwrap();
+    let (mut stream, _) = server.accept().unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    client.abort();
+    stream.read_to_end(&mut Vec::new()).expect("it is closed");
+}
+
+/// What a server answers to the body of a client's first request.
+fn first_answer(body: Vec<u8>) -> Vec<u8> {
+    let (now, body) = (Moment::ZERO, Bytes::from(body));
+    let mut router: Router<()> = Router::new(RouterConfig::default(), Instance(1), now);
+    let Route::Opening { opening, .. } = router.route(now, &body) else {
+        panic!("it opens");
+    };
+    let mut server = Server::new(Config::default(), opening, Nonce(3), now);
+    server.feed_request(now, RequestId::new(0), body).unwrap();
+    let answer = server.poll_response(now).unwrap().body;
+    answer.into_bytes().to_vec()
+}
+
+/// A large answer on a slow way takes longer than a session waits for one of which nothing comes.
+#[test]
+fn an_answer_that_takes_long_is_not_given_up_while_it_comes() {
+    bounded(|| {
+        // The shortest that there may be.
+        let patience = Duration::from_secs(11);
+        let server = Script::new(move |mut visit| {
+            let Some(request) = visit.request() else {
+                return;
+            };
+            // What follows the bundle is not read.
+            let mut body = first_answer(request.body);
+            body.resize(800_000, 0);
+            for piece in ours(0, &body).chunks(80_000) {
+                if visit.stream.write_all(piece).is_err() {
+                    return;
+                }
+                thread::sleep(patience / 8);
+            }
+        });
+        let config = Config::builder().requests(1).hold(1).patience(patience);
+        let config = options().config(config.build().unwrap());
+        let client = connect(&server.url("/"), config.wait_for_answer(false)).unwrap();
+        while !client.is_connected() {
+            assert_eq!(client.stats().lost, 0, "it is given up");
+            thread::sleep(Duration::from_millis(10));
+        }
+        client.abort();
+        server.join();
     });
 }

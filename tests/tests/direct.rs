@@ -79,17 +79,18 @@ fn the_server_tells_its_port() {
 /// A client that wants exchanges alone does not dial.
 #[test]
 fn no_dialling_where_it_is_not_wanted() {
-    let client = Config::builder()
-        .carrier(Carrier::Exchange)
-        .build()
-        .unwrap();
-    let mut pair = Pair::many(4, 1, client, settings::direct());
-    pair.net.direct.allowed = Some(true);
-    knows(&mut pair);
-    pair.serve(Script::bulk(100_000));
-    pair.client().play(Script::bulk(100_000));
-    pair.run_to_end(20 * SEC);
-    assert_eq!(pair.net.direct_connections(), 0);
+    let by_exchanges = settings::tuned().by(Carrier::Exchange);
+    // As over TLS, or past a proxy.
+    let not_allowed = settings::tuned().without_direct();
+    for client in [by_exchanges, not_allowed] {
+        let mut pair = Pair::many(4, 1, client, settings::direct());
+        pair.net.direct.allowed = Some(true);
+        knows(&mut pair);
+        pair.serve(Script::bulk(100_000));
+        pair.client().play(Script::bulk(100_000));
+        pair.run_to_end(20 * SEC);
+        assert_eq!(pair.net.direct_connections(), 0);
+    }
 }
 
 /// A client that wants a connection alone waits for one, and gives up like any other.
@@ -394,6 +395,21 @@ fn another_connection_after_a_black_hole() {
     assert_eq!(exchanges(&pair), before, "it went on by exchanges");
 }
 
+/// §5.8.5: a connection that has lived for a minute makes the next the first, however often that happens.
+#[test]
+fn a_good_connection_is_made_again_at_once() {
+    let mut pair = pair(81);
+    pair.serve(Script::paced(1_000, 1, SEC));
+    pair.client().play(Script::paced(1_000, 1, SEC));
+    for round in 0..6 {
+        pair.run_for(70 * SEC);
+        assert_eq!(pair.net.direct_connections(), 1, "{round}");
+        pair.net.cut_direct(pair.now);
+        let is_there = |pair: &Pair| pair.net.direct_connections() == 1;
+        assert!(pair.run_until(SEC / 2, is_there), "{round}: not at once");
+    }
+}
+
 /// S11, A18: a connection whose round trip is long fills its path like any other.
 #[test]
 fn s11_a_connection_with_a_long_round_trip() {
@@ -413,6 +429,38 @@ fn s11_a_connection_with_a_long_round_trip() {
         // 2.4 s on the wire, and some thirty round trips until it is full.
         assert!(took < 3 * SEC + 30 * trip * MS, "{trip} ms: {took} us");
     }
+}
+
+/// §9.7: the head start of a connection that can't be made is over.
+#[test]
+fn exchanges_begin_at_once_when_no_connection_can_be_made() {
+    let now = Instant::from_micros(1_000_000);
+    let id = SessionId::from_bytes([9; 16]);
+    let mut client = Client::new(settings::tuned(), id, now);
+    client.knows_direct(now, Duration::from_millis(300));
+    assert!(client.poll_dial().is_some());
+    assert!(client.poll_request(now).is_none());
+    client.feed_undialled(now);
+    assert!(
+        client
+            .poll_request(now)
+            .is_some_and(|request| !request.long)
+    );
+}
+
+/// §5.8.4: what can't be read on a connection ends it: what came after it would be lost.
+#[test]
+fn what_can_not_be_read_ends_a_connection() {
+    let now = Instant::from_micros(1_000_000);
+    let id = SessionId::from_bytes([9; 16]);
+    let mut client = Client::new(settings::tuned(), id, now);
+    client.knows_direct(now, Duration::from_millis(300));
+    assert!(client.poll_dial().is_some());
+    let exchange = client.feed_dialled(now).unwrap();
+    assert!(client.poll_request(now).is_some());
+    let body = Bytes::from_static(b"\xf8 it begins well");
+    client.feed_bundles(now, exchange, body).unwrap();
+    assert_eq!(client.poll_cancel(), Some(exchange));
 }
 
 /// A connection that can't be made is tried again later and later.

@@ -1,10 +1,14 @@
 //! The same exchange number arrives twice (§5, A21).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use bytes::Bytes;
+use posthole_protocol::Instant;
+use posthole_protocol::wire::{AnswerPrefix, Decoded};
 use posthole_tests::app::Script;
+use posthole_tests::craft::FakeClient;
 use posthole_tests::fault::Fault;
 use posthole_tests::pair::Pair;
-use posthole_tests::{MS, SEC, rng::Rng};
+use posthole_tests::{MS, SEC, rng::Rng, settings};
 
 /// A21: a box that doubles every request, early or late, and takes either answer, changes nothing.
 #[test]
@@ -52,6 +56,45 @@ fn both_copies_get_the_same_answer() {
         "exchange {newest}: both copies of a held request are answered"
     );
     assert_eq!(bodies[0], bodies[1], "exchange {newest}");
+}
+
+/// §5.9.4: what the streamed answer to the first copy carried has gone nowhere: the second's has it again, and waits for no
+/// timer.
+#[test]
+fn what_a_streamed_answer_carried_comes_again_to_the_second_copy() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    let written = |fake: &mut FakeClient, request| {
+        let now = Instant::from_micros(fake.now);
+        fake.session().unwrap().machine.feed_written(now, request);
+    };
+    // Another request says that the answer comes through.
+    let tell = |fake: &mut FakeClient, streamed: u64| {
+        fake.prefix.streamed = Some(fake.exchange - streamed);
+        fake.prefix.open = [streamed].into_iter().collect();
+        fake.send(&[]);
+        fake.run_for(30 * MS);
+    };
+    fake.prefix.streamed = Some(0);
+    let (streamed, body) = (fake.exchange, fake.body(&[]));
+    let first = fake.put(body.clone());
+    written(&mut fake, first);
+    tell(&mut fake, streamed);
+    let session = fake.session().unwrap();
+    let stream = session.machine.open().unwrap();
+    let mut word = Bytes::from_static(b"word");
+    let mut stream = session.machine.stream(stream).unwrap();
+    stream.write(&mut word).unwrap();
+    fake.run_for(MS);
+    let last = fake.answers.last().unwrap();
+    assert_eq!((last.exchange, last.messages.numbers()), (streamed, 1));
+    let second = fake.put(body);
+    let last = fake.answers.last().unwrap();
+    assert_eq!((last.exchange, last.messages.numbers()), (streamed, 0));
+    written(&mut fake, second);
+    let before = fake.answers.len();
+    tell(&mut fake, streamed);
+    let carry = |answer: &Decoded<AnswerPrefix>| answer.messages.numbers() == 1;
+    assert!(fake.answers[before..].iter().any(carry), "it waits");
 }
 
 /// D3, A21: doubled, reordered and delayed at random.

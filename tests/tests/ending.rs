@@ -39,6 +39,17 @@ fn ends(pair: &mut Pair) -> (CloseReason, CloseReason) {
     )
 }
 
+/// §3.6: a reason has at most 256 bytes; what is longer is cut, between characters.
+#[test]
+fn a_long_reason_is_cut_between_its_characters() {
+    let mut pair = in_mid_talk();
+    let reason = format!("a{}", "é".repeat(200));
+    pair.client().machine.close(7, &reason);
+    let (_, told) = ends(&mut pair);
+    let reason = format!("a{}", "é".repeat(127));
+    assert_eq!(told, CloseReason::Peer { code: 7, reason });
+}
+
 /// S10: either side ends the session; the other is told its code and words.
 #[test]
 fn either_side_closes() {

@@ -2,7 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::Event;
+use posthole_protocol::wire::{AnswerPrefix, Bundle, decode};
+use posthole_protocol::{
+    Client, Event, Instance, Instant, Nonce, RequestId, Route, Router, RouterConfig, Server,
+    SessionId,
+};
 use posthole_tests::app::Script;
 use posthole_tests::pair::Pair;
 use posthole_tests::settings;
@@ -108,6 +112,18 @@ fn replayed_at_a_fresh_server() {
     );
 }
 
+/// §7.3: a session that may be a ghost is kept for 120 s, and not as long as others.
+#[test]
+fn a_session_that_may_be_a_ghost_is_kept_for_two_minutes() {
+    let (mut pair, requests) = recorded(7);
+    let other = pair.add_host(settings::tuned());
+    pair.inject(other, requests[0].clone());
+    pair.run_for(119 * SEC);
+    assert_eq!(pair.hosts[other].router.len(), 1);
+    pair.run_for(2 * SEC);
+    assert_eq!(pair.hosts[other].router.len(), 0);
+}
+
 /// D6, L1: while the session lives, every request so far again, twice, at every point.
 #[test]
 fn replayed_in_mid_session() {
@@ -145,6 +161,44 @@ fn answers_are_swapped_between_sessions() {
         }
     }
     pair.run_to_end(120 * SEC);
+}
+
+/// §7.3: whoever had to forget an ended session early can't vouch for ids that it does not know, until copies of its
+/// requests have died out.
+#[test]
+fn a_session_that_was_forgotten_early_may_come_back() {
+    let config = RouterConfig {
+        ended: 1,
+        ..settings::router()
+    };
+    let at = |seconds| Instant::from_micros(seconds * SEC);
+    let mut router: Router<()> = Router::new(config, Instance(1), at(0));
+    // A session that is over at once. Whether it had to show that it is no copy.
+    let mut visit = |seed, seconds| {
+        let (now, id) = (at(seconds), SessionId::from_bytes([seed; 16]));
+        let mut client = Client::new(settings::tuned(), id, at(0));
+        let body = client.poll_request(at(0)).unwrap().body.into_bytes();
+        let Route::Opening { opening, .. } = router.route(now, &body) else {
+            panic!("it is not known");
+        };
+        let mut server = Server::new(settings::tuned(), opening, Nonce(5), now);
+        router.insert(id, ());
+        server.feed_request(now, RequestId::new(1), body).unwrap();
+        server.feed_timeout(at(seconds + 1));
+        let mut answer = server.poll_response(now).unwrap().body.into_bytes();
+        let read = decode::<AnswerPrefix>(&mut answer, &id, Some(0));
+        let Some(Ok(Bundle::Session(read))) = read else {
+            panic!("{read:?}");
+        };
+        router.ended(now, id, &server);
+        read.prefix.nonce.is_some()
+    };
+    assert!(visit(1, 299), "it may have ended before this server began");
+    assert!(!visit(2, 700));
+    assert!(!visit(3, 700), "only now is one forgotten early");
+    assert!(visit(2, 999));
+    // The last that was forgotten early was the third, at that moment.
+    assert!(!visit(4, 1_300));
 }
 
 /// A8: a session that was made by an opening and never used ends by itself.

@@ -102,6 +102,31 @@ fn small_answers_from_the_start() {
     }
 }
 
+/// A25: of which way a limit is, is told as it is.
+#[test]
+fn a25_a_limit_of_answers_is_none_of_requests() {
+    for side in [Side::Client, Side::Server] {
+        let mut pair = Pair::new(2);
+        let (limit, up, down) = match side {
+            Side::Client => (&mut pair.net.conditions.limit_up, 3_000_000, 0),
+            Side::Server => (&mut pair.net.conditions.limit_down, 0, 3_000_000),
+        };
+        *limit = Some(40_000);
+        pair.serve(Script::bulk(down));
+        pair.client().play(Script::bulk(up));
+        let limits = |pair: &Pair| {
+            let learned = pair.clients[0].machine.learned();
+            match side {
+                Side::Client => [learned.limit_up, learned.limit_down],
+                Side::Server => [learned.limit_down, learned.limit_up],
+            }
+        };
+        let is_known = pair.run_until(60 * SEC, |pair| limits(pair) != [None; 2]);
+        let [own, other] = limits(&pair);
+        assert!(is_known && own.is_some() && other.is_none(), "{side:?}");
+    }
+}
+
 /// A18: a link of 56 kbit/s carries what it can: nothing is cancelled while bytes move, and little goes twice.
 #[test]
 fn slow_link() {

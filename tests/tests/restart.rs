@@ -2,7 +2,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::wire::Refusal;
-use posthole_protocol::{CloseReason, Instance};
+use posthole_protocol::{
+    Client, CloseReason, Instance, Instant, Route, Router, RouterConfig, SessionId,
+};
 use posthole_tests::app::Script;
 use posthole_tests::craft::FakeServer;
 use posthole_tests::fault::Fault;
@@ -127,6 +129,37 @@ fn busy_is_tried_again() {
         "asked again before the time was up"
     );
     assert!(fake.run_for(5 * SEC) > 0, "never asked again");
+}
+
+/// §3.7: but no longer than a minute, whatever it names.
+#[test]
+fn busy_for_a_year_is_busy_for_a_minute() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    fake.refuse(Refusal::Busy(365 * 86_400_000));
+    assert_eq!(fake.run_for(59 * SEC), 0);
+    assert!(fake.run_for(2 * SEC) > 0, "it waits on");
+}
+
+/// §7.5: whoever replaces a session needs no room of its own.
+#[test]
+fn a_full_server_lets_in_who_replaces_one() {
+    let config = RouterConfig {
+        sessions: 1,
+        ..settings::router()
+    };
+    let now = Instant::ZERO;
+    let mut router = Router::new(config, Instance(1), now);
+    let [old, new] = [1, 2].map(|seed| SessionId::from_bytes([seed; 16]));
+    router.insert(old, "old");
+    let body = |mut client: Client| client.poll_request(now).unwrap().body.into_bytes();
+    let another = body(Client::new(settings::tuned(), new, now));
+    assert!(matches!(router.route(now, &another), Route::Reject(_)));
+    let instead = body(Client::replacing(settings::tuned(), new, old, now));
+    let route = router.route(now, &instead);
+    let Route::Opening { replaced, .. } = route else {
+        panic!("{route:?}");
+    };
+    assert_eq!(replaced, Some("old"));
 }
 
 /// A13: "gone" by another instance than the session's is a lost exchange until repeated for three seconds.

@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::wire::{Content, Message, RequestPrefix};
-use posthole_protocol::{Carrier, Client, Config, Event, Instant, Lesson};
+use posthole_protocol::{Carrier, Client, Config, Event, ExchangeId, Instant, Lesson};
 use posthole_tests::app::{Script, Talker};
 use posthole_tests::craft::FakeServer;
 use posthole_tests::fault::Fate;
@@ -33,24 +33,26 @@ fn lost(pair: &Pair) -> usize {
         .count()
 }
 
-/// What a server says on its own comes half a round trip later, however fast one thing follows the other.
+/// A server that was asked for a streamed answer, and in which exchange.
+fn asked() -> (FakeServer, ExchangeId) {
+    let mut fake = FakeServer::unanswered(Config::default().by(Carrier::Streamed));
+    fake.client.reads_pieces();
+    fake.answer(&[]);
+    fake.run_for(2 * SEC);
+    let asks = |prefix: &RequestPrefix| prefix.streamed == Some(0);
+    let mut open = fake.open.iter();
+    let (exchange, _) = open
+        .find(|(_, r)| asks(&r.prefix))
+        .expect("it asks for one");
+    let exchange = *exchange;
+    (fake, exchange)
+}
+
 /// A message that makes a 65th range counts as not arrived; the server, for which nothing is lost on the way while the
 /// answer goes on, would never say it again, and a stream of 200 stood still for ever.
 #[test]
 fn what_cannot_be_kept_track_of_ends_a_streamed_answer() {
-    let mut fake = FakeServer::unanswered(Config::default().by(Carrier::Streamed));
-    fake.client.reads_pieces();
-    fake.answer(&[]);
-    let asked = |fake: &mut FakeServer| {
-        fake.run_for(2 * SEC);
-        fake.collect();
-        let asks = |prefix: &RequestPrefix| prefix.streamed == Some(0);
-        fake.open
-            .iter()
-            .find(|(_, r)| asks(&r.prefix))
-            .map(|(exchange, _)| *exchange)
-    };
-    let exchange = asked(&mut fake).expect("it asks for one");
+    let (mut fake, exchange) = asked();
     fake.prefix.more = Some(10_000);
     let mut say = |number: u64| {
         let message = Message {
@@ -69,6 +71,21 @@ fn what_cannot_be_kept_track_of_ends_a_streamed_answer() {
     assert_eq!(say(2 * 65), Some(exchange));
 }
 
+/// Whatever a server promises: its client does not believe in silence for longer than a minute.
+#[test]
+fn a_promise_for_next_year_is_one_for_a_minute() {
+    let (mut fake, exchange) = asked();
+    fake.prefix.more = Some(365 * 86_400_000);
+    let body = fake.body_of(exchange, &[]);
+    let now = Instant::from_micros(fake.now);
+    fake.client.feed_bundles(now, exchange, body).unwrap();
+    fake.run_for(59 * SEC);
+    assert!(fake.client.learned().streamed);
+    fake.run_for(10 * SEC);
+    assert!(!fake.client.learned().streamed, "it believes it");
+}
+
+/// What a server says on its own comes half a round trip later, however fast one thing follows the other.
 #[test]
 fn s5_what_a_server_says_waits_for_no_request() {
     let mut behind = Vec::new();
@@ -227,6 +244,26 @@ fn a22_a_stream_that_falls_silent() {
     }
 }
 
+/// §5.9.1: one that has lived for a minute was worth it, whatever came of those before: the next is asked for at once.
+#[test]
+fn one_that_has_lived_is_asked_for_again_at_once() {
+    let mut pair = pair_by(10, Carrier::Auto);
+    pair.net.conditions.streams = false;
+    pair.serve(Script::echo(0).open_ended());
+    pair.client().play(Script::ping(10_000, 10, 100 * MS));
+    pair.run_for(60 * SEC);
+    assert_eq!(lost(&pair), 1);
+    pair.net.conditions.streams = true;
+    let streams = |pair: &Pair| machine(pair).learned().streamed;
+    assert!(pair.run_until(300 * SEC, streams));
+    pair.run_for(90 * SEC);
+    assert!(streams(&pair));
+    let now = pair.now;
+    pair.net.kill(now);
+    assert!(pair.run_until(5 * SEC, |pair| !streams(pair)));
+    assert!(pair.run_until(5 * SEC, streams), "it waits");
+}
+
 /// Cut every second under load: nothing is lost or repeated to the application, and it is tried less and less.
 #[test]
 fn a_stream_cut_every_second() {
@@ -241,6 +278,40 @@ fn a_stream_cut_every_second() {
         assert!(now < 100 * SEC);
     }
     assert!(lost(&pair) <= 4, "{}", lost(&pair));
+}
+
+/// A direct connection takes the place of a streamed answer that was as good as any: nobody is told that it is lost, and once
+/// the connection is, another is asked for at once.
+#[test]
+fn a_direct_connection_is_no_fault_of_a_streamed_answer() {
+    let mut pair = pair_by(13, Carrier::Auto);
+    pair.serve(Script::echo(0).open_ended());
+    pair.client().play(Script::ping(10_000, 10, 100 * MS));
+    let streams = |pair: &Pair| machine(pair).learned().streamed;
+    let is_direct = |pair: &Pair| machine(pair).learned().direct;
+    assert!(pair.run_until(10 * SEC, streams));
+    pair.net.direct.allowed = Some(true);
+    assert!(pair.run_until(400 * SEC, is_direct));
+    pair.run_for(SEC);
+    assert!(!streams(&pair));
+    pair.net.direct.allowed = Some(false);
+    let now = pair.now;
+    pair.net.cut_direct(now);
+    assert!(pair.run_until(5 * SEC, streams), "it waits");
+    assert_eq!(lost(&pair), 0);
+}
+
+/// Of all that a session has under way, the streamed answer would go on for longest.
+#[test]
+fn an_aborted_session_waits_for_no_streamed_answer() {
+    let mut pair = pair(12);
+    pair.serve(Script::sink());
+    pair.client().play(Script::bulk(1).open_ended());
+    pair.run_for(5 * SEC);
+    assert!(machine(&pair).learned().streamed && pair.net.open(0) > 0);
+    pair.client().machine.abort();
+    pair.run_for(MS);
+    assert_eq!(pair.net.open(0), 0);
 }
 
 /// A box that lets one request through at a time: the streamed answer does not stand in the way for long.

@@ -49,6 +49,28 @@ fn reset(stream: u64, size: u64) -> Content {
     })
 }
 
+/// §8.4: one side's word that a rule was broken waits for no message before it, any other end for all of them.
+#[test]
+fn the_end_for_a_broken_rule_waits_for_nothing() {
+    for (code, waits) in [(0, true), (255, true), (257, false)] {
+        let close = Content::Control(Control::Close {
+            code,
+            reason: String::new(),
+        });
+        // The message before it has not come.
+        let mut fake = FakeClient::connected(settings::tuned());
+        fake.message += 1;
+        fake.send(std::slice::from_ref(&close));
+        fake.run_for(SEC);
+        assert_eq!(fake.closed().is_none(), waits, "{code} at the server");
+        let mut fake = FakeServer::connected(settings::tuned());
+        fake.message += 1;
+        fake.answer(&[close]);
+        fake.last_words();
+        assert_eq!(fake.closed.is_none(), waits, "{code} at the client");
+    }
+}
+
 /// §6.3: data beyond the credit.
 #[test]
 fn credit() {

@@ -87,4 +87,25 @@ mod tests {
         assert_eq!(envelope.on_answer(11), Some(Lesson::Form));
         assert_eq!(envelope.on_answer(12), None);
     }
+
+    #[test]
+    fn of_requests_that_were_open_together_one_refusal_counts() {
+        let mut envelope = Envelope::default();
+        for number in 0..3 {
+            envelope.on_refused(403, number, 3);
+        }
+        assert!(!envelope.is_form());
+        envelope.on_refused(403, 3, 4);
+        assert!(envelope.is_form());
+    }
+
+    #[test]
+    fn two_refusals_with_an_answer_between_are_not_in_a_row() {
+        let mut envelope = Envelope::default();
+        for number in [0, 2, 4] {
+            envelope.on_refused(403, number, number + 1);
+            assert_eq!(envelope.on_answer(number + 1), None);
+        }
+        assert!(!envelope.is_form());
+    }
 }

@@ -130,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn a25_two_ends_with_a_whole_hold_between_are_not_in_a_row() {
+        let config = Config::default();
+        let (mut hold, now) = (Hold::new(&config), Instant::ZERO);
+        for _ in 0..3 {
+            assert!(!hold.on_ended(now, 12 * SEC, 8 * SEC));
+            hold.on_held(&config, 12 * SEC);
+        }
+        assert_eq!(hold.limit(), None);
+        assert_eq!(hold.wait(&config, now), 25 * SEC);
+    }
+
+    #[test]
     fn a25_no_hold_is_shorter_than_five_seconds() {
         let mut hold = Hold::new(&Config::default());
         for _ in 0..2 {

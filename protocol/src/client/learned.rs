@@ -94,6 +94,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn c6_of_news_that_nobody_takes_the_last_are_kept() {
+        let mut lessons = Lessons::default();
+        let lesson = |size| Lesson::RequestTooLarge { size, limit: 1 };
+        (0..1000).for_each(|size| lessons.note(lesson(size)));
+        let kept = 1000 - KEPT..1000;
+        assert!(kept.map(lesson).eq(core::iter::from_fn(|| lessons.poll())));
+    }
+
+    #[test]
     fn connections_are_not_kept_when_several_in_a_row_were_closed() {
         let mut connections = Connections::default();
         for (kept, known, lesson) in [

@@ -364,25 +364,29 @@ fn a_close_is_known_to_both() {
 
 #[test]
 fn a_reset_is_told_and_frees_what_was_kept() {
-    let mut p = Pair::new(Config::default(), 10 * MS);
-    let id = p.client.open().unwrap();
-    p.client
-        .stream(id)
-        .unwrap()
-        .write(&mut pattern(1000))
-        .unwrap();
-    p.run(300 * MS);
-    p.client.stream(id).unwrap().reset(ResetCode(9));
-    p.client.stream(id).unwrap().stop(ResetCode(9));
-    p.run(600 * MS);
-    assert_eq!(
-        p.server.stream(id).unwrap().read(10),
-        Err(crate::ReadError::Reset(ResetCode(9)))
-    );
-    p.server.stream(id).unwrap().finish();
-    p.run(900 * MS);
-    assert!(p.server.stream(id).is_none());
-    assert!(p.client.stream(id).is_none());
+    // Whichever way the other side ends its own half: it has been told all that there is to say.
+    let ways: [fn(Stream<'_>); 2] = [|mut s| s.finish(), |mut s| s.reset(ResetCode(8))];
+    for end in ways {
+        let mut p = Pair::new(Config::default(), 10 * MS);
+        let id = p.client.open().unwrap();
+        p.client
+            .stream(id)
+            .unwrap()
+            .write(&mut pattern(1000))
+            .unwrap();
+        p.run(300 * MS);
+        p.client.stream(id).unwrap().reset(ResetCode(9));
+        p.client.stream(id).unwrap().stop(ResetCode(9));
+        p.run(600 * MS);
+        assert_eq!(
+            p.server.stream(id).unwrap().read(10),
+            Err(crate::ReadError::Reset(ResetCode(9)))
+        );
+        end(p.server.stream(id).unwrap());
+        p.run(900 * MS);
+        assert!(p.server.stream(id).is_none());
+        assert!(p.client.stream(id).is_none());
+    }
 }
 
 #[test]

@@ -85,6 +85,20 @@ fn s22_a_late_message_flies_at_most_twice() {
     assert_eq!(due(&mut o, 2, T0.after(PACE_MAX)), [0]);
 }
 
+/// Only for as long as the connection is doubted.
+#[test]
+fn what_a_connection_carries_goes_in_no_other_once_it_is_heard_again() {
+    let mut o = Outbox::default();
+    o.begin_long(0, T0);
+    o.number(0, data(0));
+    o.end(0);
+    o.late(0, T0);
+    o.prompt(0);
+    assert_eq!(due(&mut o, 1, T0), []);
+    o.late(0, T0);
+    assert_eq!(due(&mut o, 1, T0), [0]);
+}
+
 #[test]
 fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     let mut o = Outbox::default();

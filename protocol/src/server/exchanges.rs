@@ -371,6 +371,16 @@ mod tests {
     }
 
     #[test]
+    fn c6_only_the_last_answers_are_remembered() {
+        let mut e = Exchanges::default();
+        for n in 0..10_000 {
+            e.on_answered(RequestId::new(n), n);
+        }
+        assert_eq!(e.answered.len(), ANSWERED);
+        assert_eq!(e.on_hangup(RequestId::new(9_999)), Some(9_999));
+    }
+
+    #[test]
     fn a21_an_answer_is_lost_when_no_copy_of_its_request_is_left() {
         let mut e = Exchanges::default();
         e.on_answered(RequestId::new(1), 7);

@@ -105,3 +105,21 @@ fn a_reset_gives_the_pool_back_though_everything_was_read() {
     assert_eq!(b.received, 0);
     b.check();
 }
+
+/// Nothing else might ever wake it: its peer need not read while the session closes.
+#[test]
+fn who_waits_to_write_hears_of_the_close() {
+    let ((mut a, _), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    let mut data = Bytes::from(vec![1; 8 << 20]);
+    handle(&mut a, &mut outbox, id, |s| {
+        s.write(&mut data).unwrap();
+    });
+    assert!(!data.is_empty(), "it waits for room");
+    assert_eq!(a.poll_event(), None);
+    a.end_writing();
+    assert_eq!(a.poll_event(), Some(Event::Writable(id)));
+    handle(&mut a, &mut outbox, id, |s| {
+        assert_eq!(s.write(&mut data), Err(crate::WriteError::Closed));
+    });
+}

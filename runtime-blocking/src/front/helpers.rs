@@ -16,6 +16,8 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     stack: usize,
+    /// How long a thread waits for more.
+    kept: Duration,
 }
 
 #[derive(Default)]
@@ -24,14 +26,20 @@ struct State {
     idle: usize,
 }
 
+/// How long a thread waits for more, outside tests.
 const KEPT: Duration = Duration::from_secs(5);
 
 impl Helpers {
     pub(super) fn new(stack: usize) -> Helpers {
+        Helpers::kept(stack, KEPT)
+    }
+
+    fn kept(stack: usize, kept: Duration) -> Helpers {
         Helpers(Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
             stack,
+            kept,
         }))
     }
 
@@ -72,7 +80,7 @@ impl Shared {
             state.idle += 1;
             let (guard, _) = self
                 .work
-                .wait_timeout_while(state, KEPT, |state| state.jobs.is_empty())
+                .wait_timeout_while(state, self.kept, |state| state.jobs.is_empty())
                 .unwrap_or_else(PoisonError::into_inner);
             state = guard;
             state.idle -= 1;
@@ -102,6 +110,20 @@ mod tests {
             helpers.run(move || to_second.send(()).unwrap()).unwrap();
             second.recv_timeout(Duration::from_secs(30)).unwrap();
             to_first.send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_job_waits_for_a_thread_that_has_gone() {
+        let helpers = Helpers::kept(64 * 1024, Duration::from_millis(1));
+        for _ in 0..5 {
+            let (tell, told) = mpsc::channel();
+            helpers.run(move || tell.send(()).unwrap()).unwrap();
+            told.recv_timeout(Duration::from_secs(30)).unwrap();
+            // Its thread has the other handle.
+            while Arc::strong_count(&helpers.0) > 1 {
+                thread::yield_now();
+            }
         }
     }
 }

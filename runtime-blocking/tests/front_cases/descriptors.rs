@@ -75,6 +75,17 @@ fn without_descriptors_direct_connections_wait_and_are_taken_later() {
     assert!(!read_some(&mut stream).is_empty(), "it is answered");
 }
 
+/// Each of them of a session that lives on: its client may come another way.
+#[test]
+fn direct_connections_that_have_ended_hold_no_descriptors() {
+    let server = Server::running("descriptors::direct_child", 40);
+    for seed in 1..=100 {
+        let mut stream = connect_to(server.addr);
+        stream.write_all(&first_bundle(seed)).unwrap();
+        assert!(!read_some(&mut stream).is_empty(), "{seed} is answered");
+    }
+}
+
 #[test]
 fn a_reset_of_the_first_client_is_not_an_error_of_the_listener() {
     let (front, _dummy) = Dummy::start(Mode::Echo, Limits::default());

@@ -5,6 +5,7 @@ use crate::front_common::{
 };
 use std::io::Write;
 use std::net::Shutdown;
+use std::time::Duration;
 
 #[test]
 fn a_connection_serves_many_requests_of_all_sizes() {
@@ -106,6 +107,21 @@ fn chunked_bodies_are_taken_however_they_are_cut() {
             read_reply(&mut stream).body == body,
             "chunks of {size} in pieces of {piece}"
         );
+    }
+}
+
+#[test]
+fn a_head_may_come_in_two_pieces_wherever_it_is_cut() {
+    let (front, _) = Dummy::start(Mode::Echo, Limits::default());
+    let mut stream = connect(&front);
+    let head = b"POST /p HTTP/1.1\r\nContent-Length: 1\r\n\r\n";
+    for cut in 1..head.len() {
+        stream.write_all(&head[..cut]).unwrap();
+        // Time enough to be received by itself.
+        std::thread::sleep(Duration::from_millis(5));
+        stream.write_all(&head[cut..]).unwrap();
+        stream.write_all(b"x").unwrap();
+        assert_eq!(read_reply(&mut stream).body, b"x", "cut at {cut}");
     }
 }
 

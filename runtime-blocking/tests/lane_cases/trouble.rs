@@ -120,6 +120,27 @@ fn patience_ends_after(begun: &'static [u8]) {
     );
 }
 
+/// It is the exchange's own, whatever the one before it on the same connection had.
+#[test]
+fn patience_ends_on_a_connection_that_was_used_before() {
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+        visit.request().unwrap();
+        visit.request().is_none()
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    lane.exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    let trouble = lane.exchange(1, &zeros(1), SHORT, &mut || {}).unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::TimedOut, true),
+        "{}",
+        trouble.says
+    );
+    assert_eq!(server.join(), [true]);
+}
+
 #[test]
 fn patience_ends_while_sending() {
     let (done, is_done) = mpsc::channel::<()>();
