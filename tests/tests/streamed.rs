@@ -85,6 +85,28 @@ fn a_promise_for_next_year_is_one_for_a_minute() {
     assert!(!fake.client.learned().streamed, "it believes it");
 }
 
+/// Once it is doubted, an answer to another request shows that it is not the server that is silent: nobody waits out the
+/// patience then.
+#[test]
+fn a_stream_that_is_silent_beside_answers_is_given_up_soon() {
+    let (mut fake, exchange) = asked();
+    fake.prefix.more = Some(1000);
+    let body = fake.body_of(exchange, &[]);
+    let (began, now) = (fake.now, Instant::from_micros(fake.now));
+    fake.client.feed_bundles(now, exchange, body).unwrap();
+    fake.prefix.more = None;
+    assert!(fake.client.learned().streamed);
+    while fake.client.learned().streamed {
+        fake.run_for(100 * MS);
+        while let Some(which) = fake.open.iter().position(|(other, _)| *other != exchange) {
+            let (other, _) = fake.take(which).unwrap();
+            let (now, body) = (Instant::from_micros(fake.now), fake.body_of(other, &[]));
+            fake.client.feed_response(now, other, body).unwrap();
+        }
+        assert!(fake.now - began < 10 * SEC, "it is still believed");
+    }
+}
+
 /// What a server says on its own comes half a round trip later, however fast one thing follows the other.
 #[test]
 fn s5_what_a_server_says_waits_for_no_request() {

@@ -419,6 +419,37 @@ fn a_machine_moved_to_another_zero_behaves_the_same() {
     }
 }
 
+/// An end takes no credit: it does not wait until somebody reads.
+#[test]
+fn an_end_comes_though_all_credit_is_used_up() {
+    let write = |bytes: usize, end: bool| {
+        let mut p = Pair::new(Config::default(), 10 * MS);
+        let id = p.client.open().unwrap();
+        let mut data = Bytes::from(alloc::vec![7; bytes]);
+        for round in 1..300 {
+            p.client.stream(id).unwrap().write(&mut data).unwrap();
+            p.run(round * 100 * MS);
+        }
+        if end {
+            assert!(data.is_empty());
+            p.client.stream(id).unwrap().finish();
+            p.run(40_000 * MS);
+        }
+        let (mut got, mut stream) = (0, p.server.stream(id).unwrap());
+        loop {
+            match stream.read(usize::MAX) {
+                Ok(Read::Chunk(bytes)) => got += bytes.len(),
+                other => return (got, other),
+            }
+        }
+    };
+    let (all, more) = write(64 << 20, false);
+    assert_eq!(more, Ok(Read::Blocked));
+    assert!(all < 64 << 20);
+    assert_eq!(write(all, false), (all, Ok(Read::Blocked)));
+    assert_eq!(write(all, true), (all, Ok(Read::End)));
+}
+
 #[test]
 fn what_is_counted_is_what_went_over_the_wire() {
     let mut p = Pair::new(Config::default(), 10 * MS);

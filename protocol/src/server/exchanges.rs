@@ -385,6 +385,9 @@ mod tests {
         let mut e = Exchanges::default();
         e.on_answered(RequestId::new(1), 7);
         e.on_answered(RequestId::new(2), 7);
+        e.on_answered(RequestId::new(3), 8);
+        assert_eq!(e.on_hangup(RequestId::new(4)), None);
+        assert_eq!(e.on_hangup(RequestId::new(3)), Some(8));
         assert_eq!(e.on_hangup(RequestId::new(1)), None);
         assert_eq!(e.on_hangup(RequestId::new(1)), None);
         assert_eq!(e.on_hangup(RequestId::new(2)), Some(7));
