@@ -7,14 +7,13 @@ mod script;
 mod session_support;
 
 use bytes::Bytes;
-use direct_support::Relay;
+use direct_support::{Relay, refuse};
 use posthole_blocking::carrier::{Plain, ProxyChoice};
-use posthole_blocking::front::{Limits, OwnFront, Reply, Responder, Service, Ticket};
+use posthole_blocking::front::{Limits, OwnFront, Responder, Service, Ticket};
 use posthole_blocking::{
     CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
     connect,
 };
-use posthole_protocol::wire::{Head, Refusal, refusal};
 use posthole_protocol::{Instance, Instant as Moment, Nonce, RequestId, Route, Router, Server};
 use posthole_tests::bounded::bounded;
 use script::{Script, ours};
@@ -91,17 +90,6 @@ fn a_listener_serves_where_and_what_it_was_told() {
         assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
         assert_eq!(listener.sessions(), 1);
     });
-}
-
-/// What a server says that speaks other versions only.
-fn refuse(body: &Bytes) -> Reply {
-    let head = Head::peek(body).unwrap();
-    let versions = Refusal::Version(2, 3);
-    Reply {
-        status: 200,
-        exchange: Some(head.exchange),
-        body: refusal(&head.session.unwrap(), head.exchange, versions),
-    }
 }
 
 struct Other;

@@ -6,8 +6,7 @@ mod direct_support;
 mod support;
 
 use bytes::Bytes;
-use direct_support::Relay;
-use posthole_protocol::wire::{Head, Refusal, refusal};
+use direct_support::{Relay, refuse};
 use posthole_smol::carrier::{Plain, ProxyChoice};
 use posthole_smol::front::{Limits, OwnFront, Reply, Service};
 use posthole_smol::{
@@ -136,17 +135,6 @@ fn a_listener_serves_where_and_what_it_was_told() {
         assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
         assert_eq!(listener.sessions(), 1);
     });
-}
-
-/// What a server says that speaks other versions only.
-fn refuse(body: &Bytes) -> Reply {
-    let head = Head::peek(body).unwrap();
-    let versions = Refusal::Version(2, 3);
-    Reply {
-        status: 200,
-        exchange: Some(head.exchange),
-        body: refusal(&head.session.unwrap(), head.exchange, versions),
-    }
 }
 
 struct Other;

@@ -93,6 +93,22 @@ impl Pair {
         assert_eq!(moved, plain);
     }
 
+    /// Both say more and more on a stream, and read it.
+    fn talk(&mut self) {
+        let id = self.client.open().unwrap();
+        for round in 0..20 {
+            let bytes = pattern(1 << (round % 18));
+            let mut near = self.client.stream(id).unwrap();
+            near.write(&mut bytes.clone()).unwrap();
+            if let Some(mut far) = self.server.stream(id) {
+                far.write(&mut bytes.clone()).unwrap();
+            }
+            self.run((round + 1) * 130 * MS);
+            read_all(self.client.stream(id), &mut Vec::new());
+            read_all(self.server.stream(id), &mut Vec::new());
+        }
+    }
+
     /// Takes all output, then moves time to whatever comes next. `false`: nothing will.
     fn step(&mut self, until: u64) -> bool {
         if self.rebasing {
@@ -398,21 +414,7 @@ fn a_machine_moved_to_another_zero_behaves_the_same() {
         p.rebasing = true;
         // The server answers whole all the same: when the answer is doubted is a moment, too.
         p.client.reads_pieces();
-        let id = p.client.open().unwrap();
-        for round in 0..20 {
-            let bytes = pattern(1 << (round % 18));
-            p.client
-                .stream(id)
-                .unwrap()
-                .write(&mut bytes.clone())
-                .unwrap();
-            if let Some(mut stream) = p.server.stream(id) {
-                stream.write(&mut bytes.clone()).unwrap();
-            }
-            p.run((round + 1) * 130 * MS);
-            read_all(p.client.stream(id), &mut Vec::new());
-            read_all(p.server.stream(id), &mut Vec::new());
-        }
+        p.talk();
         p.run(200_000 * MS);
         p.client.close(0, "");
         p.run(210_000 * MS);
@@ -453,21 +455,7 @@ fn an_end_comes_though_all_credit_is_used_up() {
 #[test]
 fn what_is_counted_is_what_went_over_the_wire() {
     let mut p = Pair::new(Config::default(), 10 * MS);
-    let id = p.client.open().unwrap();
-    for round in 1..20 {
-        let bytes = pattern(1 << (round % 18));
-        p.client
-            .stream(id)
-            .unwrap()
-            .write(&mut bytes.clone())
-            .unwrap();
-        if let Some(mut stream) = p.server.stream(id) {
-            stream.write(&mut bytes.clone()).unwrap();
-        }
-        p.run(round * 130 * MS);
-        read_all(p.client.stream(id), &mut Vec::new());
-        read_all(p.server.stream(id), &mut Vec::new());
-    }
+    p.talk();
     // Nothing is on its way.
     p.run(1000 * 1000 * MS + p.delay / 2);
     assert!(p.up.is_empty() && p.down.is_empty());
