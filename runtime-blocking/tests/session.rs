@@ -7,18 +7,18 @@ mod script;
 mod session_support;
 
 use bytes::Bytes;
-use direct_support::{Relay, refuse};
+use direct_support::Relay;
 use posthole_blocking::carrier::{Plain, ProxyChoice};
-use posthole_blocking::front::{Limits, OwnFront, Responder, Service, Ticket};
+use posthole_blocking::front::{Limits, OwnFront};
 use posthole_blocking::{
     CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
     connect,
 };
 use posthole_protocol::{Instance, Instant as Moment, Nonce, RequestId, Route, Router, Server};
 use posthole_tests::bounded::bounded;
-use script::{Script, ours};
+use script::{Script, other_versions, ours};
 use session_support::{listener, options, url};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -92,25 +92,15 @@ fn a_listener_serves_where_and_what_it_was_told() {
     });
 }
 
-struct Other;
-
-impl Service for Other {
-    fn begin(&self, body: Bytes, responder: Box<dyn Responder>) -> Ticket {
-        responder.respond(refuse(&body));
-        Ticket(0)
-    }
-
-    fn hangup(&self, _: Ticket) {}
-}
-
 #[test]
 fn a_server_that_refuses_a_session_is_not_waited_for() {
     bounded(|| {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let front =
-            OwnFront::start(socket, "/".into(), Limits::default(), Arc::new(Other)).unwrap();
+        let server = Script::new(|mut visit| {
+            let answer = other_versions(&visit.request().unwrap());
+            visit.stream.write_all(&answer).unwrap();
+        });
         let patient = options().connect_timeout(Duration::from_secs(1000));
-        let error = connect(&format!("http://{}/", front.local_addr()), patient).unwrap_err();
+        let error = connect(&server.url("/"), patient).unwrap_err();
         let is_said = matches!(error, ConnectError::Ended(CloseReason::Version { .. }));
         assert!(is_said, "{error}");
         assert_eq!(io::Error::from(error).kind(), ErrorKind::ConnectionRefused);
@@ -124,33 +114,21 @@ fn a_server_is_asked_for_as_the_options_say() {
             (Plain::Absolute, "POST http://server.example/in?"),
             (Plain::Connect, "CONNECT server.example:80 HTTP/1.1"),
         ] {
-            let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
-            let by = format!("http://{}", proxy.local_addr().unwrap());
+            let (tell, told) = mpsc::channel();
+            let proxy = Script::new(move |mut visit| drop(visit.head().map(|it| tell.send(it))));
             let options = Options::new()
-                .proxy(ProxyChoice::Url(by))
+                .proxy(ProxyChoice::Url(proxy.url("")))
                 .plain(plain)
                 .header("X-Key", "7")
                 .wait_for_answer(false);
             let client = connect("http://server.example/in", options).unwrap();
-            let head = head_of(&proxy);
-            assert!(head.starts_with(line), "{head}");
-            assert_eq!(head.contains("x-key: 7\r\n"), plain == Plain::Absolute);
+            let head = told.recv().unwrap();
+            assert!(head.line.starts_with(line), "{}", head.line);
+            let is_told = plain == Plain::Absolute;
+            assert_eq!(head.header("x-key"), is_told.then_some("7"));
             client.abort();
         }
     });
-}
-
-/// Of the first request that comes, in lower case but for its first line.
-fn head_of(listener: &TcpListener) -> String {
-    let mut from = BufReader::new(listener.accept().unwrap().0);
-    let mut head = String::new();
-    from.read_line(&mut head).unwrap();
-    let mut line = String::new();
-    while from.read_line(&mut line).unwrap() > 2 {
-        head.push_str(&line.to_lowercase());
-        line.clear();
-    }
-    head
 }
 
 #[test]

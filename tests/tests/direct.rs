@@ -28,6 +28,14 @@ fn knows(pair: &mut Pair) {
     pair.client().machine.knows_direct(now, head_start);
 }
 
+/// A client that has been told where to connect.
+fn alone(now: Instant) -> Client {
+    let id = SessionId::from_bytes([9; 16]);
+    let mut client = Client::new(settings::tuned(), id, now);
+    client.knows_direct(now, Duration::from_millis(300));
+    client
+}
+
 fn exchanges(pair: &Pair) -> u64 {
     pair.clients[0].machine.stats().exchanges
 }
@@ -435,9 +443,7 @@ fn s11_a_connection_with_a_long_round_trip() {
 #[test]
 fn exchanges_begin_at_once_when_no_connection_can_be_made() {
     let now = Instant::from_micros(1_000_000);
-    let id = SessionId::from_bytes([9; 16]);
-    let mut client = Client::new(settings::tuned(), id, now);
-    client.knows_direct(now, Duration::from_millis(300));
+    let mut client = alone(now);
     assert!(client.poll_dial().is_some());
     assert!(client.poll_request(now).is_none());
     client.feed_undialled(now);
@@ -452,9 +458,7 @@ fn exchanges_begin_at_once_when_no_connection_can_be_made() {
 #[test]
 fn what_can_not_be_read_ends_a_connection() {
     let now = Instant::from_micros(1_000_000);
-    let id = SessionId::from_bytes([9; 16]);
-    let mut client = Client::new(settings::tuned(), id, now);
-    client.knows_direct(now, Duration::from_millis(300));
+    let mut client = alone(now);
     assert!(client.poll_dial().is_some());
     let exchange = client.feed_dialled(now).unwrap();
     assert!(client.poll_request(now).is_some());
@@ -467,9 +471,7 @@ fn what_can_not_be_read_ends_a_connection() {
 #[test]
 fn who_can_not_be_reached_is_dialled_ever_more_seldom() {
     let mut now = Instant::from_micros(1_000_000);
-    let id = SessionId::from_bytes([9; 16]);
-    let mut client = Client::new(settings::tuned(), id, now);
-    client.knows_direct(now, Duration::from_millis(300));
+    let mut client = alone(now);
     let mut dials = Vec::new();
     for step in 0..12_000 {
         client.feed_timeout(now);
@@ -525,9 +527,7 @@ fn a8_a_connection_that_says_nothing_bears_nothing() {
 #[test]
 fn a8_one_bundle_until_there_is_an_answer() {
     let now = Instant::from_micros(1_000_000);
-    let id = SessionId::from_bytes([9; 16]);
-    let mut client = Client::new(settings::tuned(), id, now);
-    client.knows_direct(now, Duration::from_millis(300));
+    let mut client = alone(now);
     let write = |client: &mut Client, text: &'static [u8]| {
         let stream = client.open().unwrap();
         let mut stream = client.stream(stream).unwrap();
@@ -547,7 +547,7 @@ fn a8_one_bundle_until_there_is_an_answer() {
     client.feed_timeout(later);
     let second = client.poll_request(later).unwrap();
     assert!(!second.long);
-    let carried = numbers_up(&id, &second.body.into_bytes());
+    let carried = numbers_up(&client.id(), &second.body.into_bytes());
     assert!(carried.is_empty(), "{carried:?}");
 }
 

@@ -1,9 +1,8 @@
 //! For tests of direct connections on either runtime: a relay that does harm, and clients made by hand.
 #![allow(dead_code, unreachable_pub)]
 
-use posthole_protocol::wire::{Head, Refusal, RequestPrefix, encode, refusal};
+use posthole_protocol::wire::{RequestPrefix, encode};
 use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
-use posthole_runtime::Reply;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -295,16 +294,5 @@ pub fn is_left_by_its_client(listener: &TcpListener) -> bool {
     match stream.read_to_end(&mut Vec::new()) {
         Ok(_) => true,
         Err(error) => error.kind() == ErrorKind::ConnectionReset,
-    }
-}
-
-/// What a server says that speaks other versions only.
-pub fn refuse(body: &[u8]) -> Reply {
-    let head = Head::peek(body).unwrap();
-    let versions = Refusal::Version(2, 3);
-    Reply {
-        status: 200,
-        exchange: Some(head.exchange),
-        body: refusal(&head.session.unwrap(), head.exchange, versions),
     }
 }

@@ -7,6 +7,7 @@
     reason = "each file of tests uses a part of it"
 )]
 
+use posthole_protocol::wire::{Head, Refusal, refusal};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,4 +172,12 @@ pub fn ours(exchange: u64, body: &[u8]) -> Vec<u8> {
         &format!("Posthole: 1\r\nPosthole-Exchange: {exchange}\r\n"),
         body,
     )
+}
+
+/// What a server answers that speaks other versions only.
+pub fn other_versions(request: &Request) -> Vec<u8> {
+    let head = Head::peek(&request.body).unwrap();
+    let versions = Refusal::Version(2, 3);
+    let body = refusal(&head.session.unwrap(), head.exchange, versions);
+    ours(head.exchange, &body.into_bytes())
 }

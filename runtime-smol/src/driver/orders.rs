@@ -5,26 +5,21 @@
 //! `ORDERS=n` runs more seeds than CI does.
 #![allow(clippy::unwrap_used)]
 
-use super::Shared;
-use crate::carrier::Target;
-use crate::carrier::direct::DirectLane;
-use crate::lanes::Lanes;
-use crate::simulation::{age, below, net::Net, run, sleep};
-use crate::{Carrier, Config, Handler, ListenOptions, Session, Stream};
-use crate::{spawn::Spawner, timer};
-use posthole_protocol::http::{ProxyChoice, Tag};
-use posthole_protocol::{Client, SessionId};
-use posthole_runtime::TlsChoice;
+mod pair;
+
+use crate::simulation::{below, run, sleep};
+use crate::spawn::Spawner;
+use crate::{Carrier, Config, Stream};
+use pair::{AFTERWARDS, By, Pair};
 use posthole_tests::pattern::{Pattern, pattern};
-use smol::channel::{Receiver, bounded};
 use smol::future::{poll_once, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::Future;
 use std::net::Shutdown;
 use std::ops::Range;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Context, Wake};
 use std::time::Duration;
 
@@ -36,99 +31,6 @@ fn seeds() -> Range<u64> {
 
 /// A conversation that nothing harms takes less: whatever waits for a timer of a lane or session takes longer.
 const UNHARMED: Duration = Duration::from_millis(1_500);
-
-/// Longer than any deadline of a session that is over.
-const AFTERWARDS: Duration = Duration::from_secs(600);
-
-/// Both ends of a session.
-struct Pair {
-    spawner: Spawner,
-    client: Session,
-    handler: Handler,
-    net: Arc<Net>,
-    /// The client's, which lives for as long as anything of it is used.
-    shared: Weak<Shared>,
-}
-
-impl Pair {
-    fn new(spawner: &Spawner, config: &Config, percent: u64) -> Pair {
-        let options = ListenOptions::new().config(config.clone());
-        let handler = Handler::new_on(spawner, options).unwrap();
-        let tag = Tag::from_bytes([7; 8]);
-        let target = Target::new(
-            "http://nowhere.invalid/",
-            tag,
-            ProxyChoice::None,
-            TlsChoice::Platform,
-        );
-        let mut target = target.unwrap();
-        let net = Arc::new(Net::new(&handler, spawner, percent));
-        target.net = Some(net.clone());
-        let mut core = Client::new(config.clone(), SessionId::from_bytes([3; 16]), timer::now());
-        core.reads_pieces();
-        let direct = DirectLane::new(String::new(), None);
-        let lanes = Lanes::new(Arc::new(target), spawner.clone(), direct);
-        let shared = Shared::client(core, lanes);
-        let client = Session::new(shared.clone());
-        shared.begin(spawner);
-        Pair {
-            spawner: spawner.clone(),
-            client,
-            handler,
-            net,
-            shared: Arc::downgrade(&shared),
-        }
-    }
-
-    /// In a task of its own.
-    fn spawn<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> Receiver<T> {
-        let (tell, told) = bounded(1);
-        self.spawner.spawn(async move {
-            let _ = tell.send(task.await).await;
-        });
-        told
-    }
-
-    /// Ends in order, by the client's wish or its last handle, and leaves nothing behind. Gives how long all has taken
-    /// until it had ended.
-    async fn end(self, by: By, server: Session) -> Duration {
-        match by {
-            By::Close => self.client.close().await.unwrap(),
-            By::Drop => {}
-        }
-        drop(self.client);
-        assert!(server.wait_closed().await.is_clean());
-        // The client, which may have nobody any more who waits for it.
-        while by == By::Drop && self.net.carried() > 0 {
-            sleep(Duration::from_millis(10)).await;
-        }
-        let took = age();
-        // What is given up is given up at once, whatever the network makes of it.
-        sleep(Duration::from_millis(1)).await;
-        assert_eq!(self.net.carried(), 0, "an exchange goes on");
-        if by == By::Close {
-            // The client has ended; lanes that rest wait for nothing more then.
-            let is_held = self.shared.upgrade().is_some();
-            assert!(!is_held, "something holds the session for a while");
-        }
-        drop(server);
-        sleep(AFTERWARDS).await;
-        let is_held = self.shared.upgrade().is_some();
-        assert!(!is_held, "something holds the session");
-        assert_eq!(self.handler.sessions(), 0);
-        took
-    }
-}
-
-/// How a session is ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    Close,
-    Drop,
-}
 
 fn config(seed: u64) -> Config {
     match seed % 5 {
