@@ -9,6 +9,7 @@ use posthole_runtime::Tried;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -154,7 +155,9 @@ impl Stream {
                         drop(locked.wait(|state| state.readable(self.inner.id), None));
                         relay.call_back();
                     }
-                    let (rest, back) = relay.wait();
+                    let waited = relay.wait();
+                    self.lock().readable(self.inner.id).leave(&relay);
+                    let (rest, back) = waited.unwrap_or_else(|panic| resume_unwind(panic));
                     match back {
                         Some(back) if rest.is_empty() => pass = back,
                         _ => return Ok(rest),

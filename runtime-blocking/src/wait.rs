@@ -1,9 +1,10 @@
 //! Threads that wait for news of a session.
 
 use crate::driver::Shared;
-use crate::relay::Relay;
+use crate::relay::{Batch, Relay};
 use crate::sync::{Condvar, MutexGuard};
-use posthole_runtime::Waiters;
+use posthole_protocol::StreamId;
+use posthole_runtime::{State, Waiters};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -25,12 +26,18 @@ impl Threads {
         }
         is_free
     }
+
+    /// It waits no longer.
+    pub(crate) fn leave(&mut self, relay: &Arc<Relay>) {
+        self.relay.take_if(|own| Arc::ptr_eq(own, relay));
+    }
 }
 
 /// Wakes those who wait for one thing.
 pub(crate) struct Wake {
     woken: Option<Arc<Condvar>>,
-    relay: Option<Arc<Relay>>,
+    /// With what has come for it, if this wake is to pass it on.
+    relay: Option<(Arc<Relay>, Option<Batch>)>,
 }
 
 impl Waiters for Threads {
@@ -39,7 +46,16 @@ impl Waiters for Threads {
     fn take(&mut self) -> Option<Wake> {
         let relay = self.relay.take();
         let woken = (self.waiting > 0).then(|| self.woken.clone());
+        let relay = relay.map(|relay| (relay, None));
         (woken.is_some() || relay.is_some()).then_some(Wake { woken, relay })
+    }
+
+    fn bring<R>(wake: &mut Wake, state: &mut State<R, Threads>, _id: StreamId) {
+        let relay = wake.relay.take();
+        wake.relay = relay.and_then(|(relay, _)| {
+            let batch = relay.begin(state)?;
+            Some((relay, Some(batch)))
+        });
     }
 }
 
@@ -47,14 +63,16 @@ impl Wake {
     /// All go on by themselves.
     pub(crate) fn notify_all(&self) {
         self.woken.iter().for_each(|woken| woken.notify_all());
-        self.relay.iter().for_each(|relay| relay.call_back());
+        self.relay.iter().for_each(|(relay, _)| relay.call_back());
     }
 
     /// The same, but what can be done for them is done here. Called with no lock held.
     pub(crate) fn wake(self, shared: &Arc<Shared>) {
         self.woken.iter().for_each(|woken| woken.notify_all());
-        if let Some(relay) = self.relay {
-            relay.run(shared);
+        match self.relay {
+            Some((relay, Some(batch))) => relay.run(shared, batch),
+            Some((relay, None)) => relay.call_back(),
+            None => {}
         }
     }
 }

@@ -34,6 +34,8 @@ impl<R, W: Waiters> State<R, W> {
         if changed || self.machine.next_timeout().is_some_and(|at| at <= now) {
             self.machine.feed_timeout(now);
         }
+        // First what has come: what is read now is confirmed by what is said now.
+        self.hear(work);
         match &mut self.machine {
             Machine::Client(core) => {
                 work.dial = core.poll_dial();
@@ -69,10 +71,14 @@ impl<R, W: Waiters> State<R, W> {
                 }
             }
         }
+        self.hear(work);
+        work.news = self.path.news();
+    }
+
+    fn hear(&mut self, work: &mut Work<R, W>) {
         while let Some(event) = self.machine.poll_event() {
             self.on_event(event, work);
         }
-        work.news = self.path.news();
     }
 
     fn on_event(&mut self, event: Event, work: &mut Work<R, W>) {
@@ -85,7 +91,10 @@ impl<R, W: Waiters> State<R, W> {
             Event::CanOpen => self.wakes.extend(self.room.take()),
             Event::Readable(id) => {
                 let wake = self.streams.get_mut(&id).and_then(|s| s.readable.take());
-                self.wakes.extend(wake);
+                if let Some(mut wake) = wake {
+                    W::bring(&mut wake, self, id);
+                    self.wakes.push(wake);
+                }
             }
             Event::Writable(id) => {
                 let wake = self.streams.get_mut(&id).and_then(|s| s.writable.take());
