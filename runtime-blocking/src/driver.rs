@@ -15,7 +15,7 @@ use crate::wire::{Name, Wire};
 use crate::work::Todo;
 use bytes::Bytes;
 use posthole_protocol::{Client, ExchangeId, Failure, RequestId, Server};
-use posthole_runtime::{Alarm, Reply};
+use posthole_runtime::{Alarm, Lull, Reply};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     /// This session's name within the process.
     key: u64,
     inside: Mutex<Inside>,
+    pub(crate) lull: Lull,
     /// The house that it is in, on the server.
     pub(crate) home: Option<Home>,
 }
@@ -65,6 +66,7 @@ impl Shared {
                 lanes,
                 wires: HashMap::new(),
             }),
+            lull: Lull::default(),
             home,
         })
     }
@@ -77,11 +79,13 @@ impl Shared {
     pub(crate) fn lock(self: &Arc<Self>) -> Locked<'_> {
         // A poisoned session was ended by the guard that poisoned it.
         let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked {
+        let mut locked = Locked {
             shared: self,
             inside: Some(inside),
             unwinding: thread::panicking(),
-        }
+        };
+        locked.heed();
+        locked
     }
 
     /// Bytes of an exchange have moved.
@@ -280,7 +284,15 @@ impl<'a> Locked<'a> {
         let inside = self.inside.take().expect(HELD);
         let (inside, late) = wait(inside, |inside| which(&mut inside.state), deadline);
         self.inside = Some(inside);
+        self.heed();
         (self, late)
+    }
+
+    /// Tells the core what was put off until somebody would come.
+    fn heed(&mut self) {
+        if self.shared.lull.interrupt() {
+            self.feed_lull(timer::now());
+        }
     }
 
     /// Goes round the loop once: takes all that the core has to say, unlocks, and does it.
@@ -302,6 +314,9 @@ impl<'a> Locked<'a> {
                 instead_of: Some(at),
             }) => timer::disarm(shared.key, at),
             Some(Alarm::Off { instead_of: None }) | None => {}
+        }
+        if let Some(lull) = work.lull {
+            shared.lull.begin(lull);
         }
         let has_ended = inside.state.closed().is_some();
         let (lanes, wires) = (inside.lanes.as_mut(), &mut inside.wires);

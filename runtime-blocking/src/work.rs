@@ -94,6 +94,12 @@ impl Todo {
             let then = Box::new(move || later.feed_written(name));
             written.extend(to.piece(exchange, bundle, then).then_some(name));
         }
+        if work
+            .lull
+            .is_some_and(|lull| written.len() == 1 && shared.lull.end(lull))
+        {
+            written.clear();
+        }
         for (responder, reply) in work.replies {
             responder.respond(reply);
         }

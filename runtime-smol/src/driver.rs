@@ -16,7 +16,7 @@ use crate::wire::{Name, Wire};
 use crate::work::Todo;
 use bytes::Bytes;
 use posthole_protocol::{Client, ExchangeId, Failure, RequestId, Server};
-use posthole_runtime::{Alarm, Tried};
+use posthole_runtime::{Alarm, Lull, Tried};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     /// This session's name within the process.
     key: u64,
     inside: Mutex<Inside>,
+    pub(crate) lull: Lull,
     /// The house that it is in, on the server.
     pub(crate) home: Option<Home>,
 }
@@ -72,6 +73,7 @@ impl Shared {
                 wires: HashMap::new(),
                 deadline,
             }),
+            lull: Lull::default(),
             home,
         })
     }
@@ -88,11 +90,17 @@ impl Shared {
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked {
+        let mut locked = Locked {
             // A poisoned session was ended by the guard that poisoned it.
             inside: Some(self.inside.lock().unwrap_or_else(PoisonError::into_inner)),
             unwinding: thread::panicking(),
+            lull: &self.lull,
+        };
+        // Tells the core what was put off until somebody would come.
+        if self.lull.interrupt() {
+            locked.feed_lull(timer::now());
         }
+        locked
     }
 
     /// Does something to the session and goes round the loop once: takes all that the core has to say, unlocks, and
@@ -301,6 +309,7 @@ pub(crate) struct Locked<'a> {
     inside: Option<MutexGuard<'a, Inside>>,
     /// The thread was unwinding before it took the lock.
     unwinding: bool,
+    lull: &'a Lull,
 }
 
 const HELD: &str = "only `drop` takes it";
@@ -336,8 +345,12 @@ impl Drop for Locked<'_> {
 impl Locked<'_> {
     /// Takes all that the core has to say, and finds the lanes that it needs.
     fn poll(&mut self) -> Todo {
+        let lull = self.lull;
         let inside = &mut **self;
         let work = inside.state.poll(timer::now());
+        if let Some(id) = work.lull {
+            lull.begin(id);
+        }
         let task = match work.alarm {
             Some(Alarm::At { at, .. }) => inside.deadline.set(at),
             Some(Alarm::Off { .. }) => inside.deadline.end(),

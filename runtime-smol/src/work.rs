@@ -101,6 +101,12 @@ impl Todo {
         for (wire, name, bundle) in self.writes {
             written.extend(wire.send(shared, name, bundle).then_some(name));
         }
+        if work
+            .lull
+            .is_some_and(|lull| written.len() == 1 && shared.lull.end(lull))
+        {
+            written.clear();
+        }
         for (desk, exchange, bundle) in self.pieces {
             desk.piece(exchange, bundle);
         }

@@ -8,6 +8,7 @@
 
 use crate::ends::{Ends, Tried};
 use crate::error::closed_error;
+use crate::lull::LullId;
 use crate::machine::Machine;
 use crate::path::Path;
 use crate::reply::Reply;
@@ -45,10 +46,20 @@ pub struct State<R, W: Waiters> {
     pub(crate) changed: bool,
     path: Path,
     armed: Option<Instant>,
+    /// In the lull that has begun last.
+    unheard: Option<Written>,
+    lulls: LullId,
     /// It was said that nothing is left to do.
     over: bool,
     /// A core call panicked: the core is not called again.
     broken: bool,
+}
+
+/// Of which long exchange a bundle has been written.
+#[derive(Clone, Copy)]
+enum Written {
+    Exchange(ExchangeId),
+    Request(RequestId),
 }
 
 impl<R, W: Waiters> State<R, W> {
@@ -76,6 +87,8 @@ impl<R, W: Waiters> State<R, W> {
             changed: false,
             path: Path::default(),
             armed: None,
+            unheard: None,
+            lulls: LullId::default(),
             over: false,
             broken: false,
         }
@@ -330,6 +343,15 @@ impl<R, W: Waiters> State<R, W> {
     pub fn feed_written(&mut self, now: Instant, exchange: ExchangeId) {
         if let Some(core) = self.client_core() {
             let _ = core.feed_written(now, exchange);
+        }
+    }
+
+    /// The bundle of the lull that has ended has been written: told before anything else that is fed.
+    pub fn feed_lull(&mut self, now: Instant) {
+        match self.unheard.take() {
+            Some(Written::Exchange(exchange)) => self.feed_written(now, exchange),
+            Some(Written::Request(request)) => self.feed_said(now, request),
+            None => {}
         }
     }
 

@@ -37,7 +37,7 @@
 //!
 //! # Map
 //! ```text
-//! driver machine work wait    the loop: a core of either role, what it is told and has to say, who waits
+//! driver machine work wait lull  the loop: a core of either role, what it is told and has to say, who waits
 //! ends                        what a session keeps of its streams, and what handles do to them
 //! block                       large blocks of memory, used again while they are warm
 //! near                        connections that don't leave the machine
@@ -56,6 +56,7 @@ mod error;
 mod frames;
 mod house;
 mod limits;
+mod lull;
 mod machine;
 mod near;
 mod options;
@@ -77,6 +78,7 @@ pub use error::{ConnectError, SessionEnded};
 pub use frames::{Frames, NotBundles};
 pub use house::{House, Visit};
 pub use limits::Limits;
+pub use lull::{Lull, LullId};
 pub use near::{receive_buffer, send_near, socket_to};
 pub use options::{Direct, ListenOptions, Options, TlsChoice};
 pub use path::News;

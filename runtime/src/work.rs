@@ -1,5 +1,6 @@
 //! What a core had to say, to be done once its lock is released.
 
+use crate::lull::LullId;
 use crate::path::News;
 use crate::reply::Reply;
 use crate::wait::Waiters;
@@ -28,6 +29,8 @@ pub struct Work<R, W: Waiters> {
     pub dial: Option<Dial>,
     /// Exchanges whose answers nobody waits for any more. Clients only.
     pub cancelled: Vec<ExchangeId>,
+    /// After the one bundle of `said` or `writes` the core has nothing to say before the alarm.
+    pub lull: Option<LullId>,
     /// The deadline has changed.
     pub alarm: Option<Alarm>,
     /// What a log should hear of the way to the server. Clients only.
@@ -83,6 +86,7 @@ impl<R, W: Waiters> Work<R, W> {
             writes: Vec::new(),
             dial: None,
             cancelled: Vec::new(),
+            lull: None,
             alarm: None,
             news: None,
             lessons: Vec::new(),

@@ -139,6 +139,19 @@ impl Client {
         Ok(())
     }
 
+    /// When something will follow on this long exchange once the bundle handed out last has been written, if nothing else
+    /// happens before; a moment that has passed: at once. Until then [`feed_written`](Self::feed_written) may be left out,
+    /// if it comes before any other call that changes something (PROTOCOL §5.8.6).
+    pub fn follows_at(&self, exchange: ExchangeId) -> Option<Instant> {
+        let long = self.direct.bearer();
+        let planned = match long.filter(|long| long.exchange == exchange.0 && !self.is_race()) {
+            Some(long) => self.plan_written(long),
+            // What else there is is not so simple.
+            None => return Some(self.session.now),
+        };
+        planned.map_or_else(|at| at, |_| Some(self.session.now))
+    }
+
     /// The long exchange of this name.
     fn long(&mut self, exchange: ExchangeId) -> Result<&mut Long, UnknownExchange> {
         let long = self.direct.long.as_mut();
@@ -222,10 +235,15 @@ impl Client {
 
     /// What to write on the connection now, or when there might be something.
     pub(super) fn plan_long(&self, long: &Long) -> Result<Plan, Option<Instant>> {
-        let now = self.session.now;
         if long.busy {
             return Err(None);
         }
+        self.plan_written(long)
+    }
+
+    /// The same, once what was handed out has been written.
+    fn plan_written(&self, long: &Long) -> Result<Plan, Option<Instant>> {
+        let now = self.session.now;
         let (room, speak) = if long.sent.is_none() {
             // Small, that it is answered soon; and of carriers that race only one bears data (A8).
             let room = Room {

@@ -43,7 +43,7 @@ impl Client {
     }
 
     /// Whether the first carrier has borne data and nothing has come back: another may ask whether the server is there.
-    fn is_race(&self) -> bool {
+    pub(super) fn is_race(&self) -> bool {
         !self.answered && self.direct.long.as_ref().is_some_and(|long| long.first)
     }
 

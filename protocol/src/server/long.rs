@@ -68,6 +68,19 @@ impl Server {
         }
     }
 
+    /// When something will follow in this long exchange once the response handed out last has been written, if nothing else
+    /// happens before; a moment that has passed: at once. Until then [`feed_written`](Self::feed_written) may be left out,
+    /// if it comes before any other call that changes something (PROTOCOL §5.8.6).
+    pub fn follows_at(&self, request: RequestId) -> Option<Instant> {
+        let held = self.exchanges.held().iter();
+        let named = held.filter(|h| h.long.is_some() && h.requests.contains(&request));
+        let Some(number) = named.map(|h| h.number).next() else {
+            return Some(self.session.now);
+        };
+        let planned = self.plan_after(Some(number));
+        planned.map_or_else(|at| at, |_| Some(self.session.now))
+    }
+
     /// Another bundle came by the connection: it lives. `acked`: how much had been acknowledged before it.
     pub(super) fn on_heard(
         &mut self,
@@ -176,9 +189,10 @@ impl Held {
         self.long.as_ref().is_some_and(|long| long.doubted)
     }
 
-    /// Whether something can be said in it now.
-    pub(super) fn can_speak(&self) -> bool {
-        self.long.as_ref().is_none_or(|long| !long.busy)
+    /// Whether something can be said in it now, or once what was handed out for exchange `written` has been written.
+    pub(super) fn can_speak(&self, written: Option<u64>) -> bool {
+        let long = self.long.as_ref();
+        long.is_none_or(|long| !long.busy || written == Some(self.number))
     }
 
     /// What may go into its next bundle, with so many bytes of it under way. `None`: it is no long one.

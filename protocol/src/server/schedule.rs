@@ -28,6 +28,11 @@ pub(super) struct Answer {
 impl Server {
     /// The exchange to answer now, or when there might be one if nothing else happens.
     pub(super) fn plan(&self) -> Result<Answer, Option<Instant>> {
+        self.plan_after(None)
+    }
+
+    /// The same, once what was handed out for exchange `written` has been written.
+    pub(super) fn plan_after(&self, written: Option<u64>) -> Result<Answer, Option<Instant>> {
         let (now, all) = (self.session.now, self.exchanges.held());
         let Some(oldest) = all.first() else {
             return Err(None);
@@ -39,7 +44,7 @@ impl Server {
             });
         }
         let at_once = |h: &&Held| match h.at_once {
-            AtOnce::Data => h.can_speak(),
+            AtOnce::Data => h.can_speak(written),
             AtOnce::Empty => true,
             AtOnce::No | AtOnce::Grace => false,
         };
@@ -65,10 +70,13 @@ impl Server {
             Some(long) => [Some(long), None],
             None => [short, streamed],
         };
-        let speakers = speakers.into_iter().flatten().filter(|h| h.can_speak());
+        let speakers = speakers
+            .into_iter()
+            .flatten()
+            .filter(|h| h.can_speak(written));
         let speak = speakers.filter_map(|h| Some((self.speak_at(self.room(h))?, h)));
         let speak = speak.min_by_key(|(at, _)| *at);
-        let tells = streamed.filter(|h| h.can_speak() && self.is_to_tell(h, short));
+        let tells = streamed.filter(|h| h.can_speak(written) && self.is_to_tell(h, short));
         let tells = tells.map(|h| (now, h));
         // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming, and
         // while bulk is held its sender may have no exchange for more.
@@ -84,7 +92,7 @@ impl Server {
         let opening = opening.map(|h| (h.arrived_at.after(self.session.config.grace), h));
         let ended = all
             .iter()
-            .filter(|h| h.can_speak())
+            .filter(|h| h.can_speak(written))
             .map(|h| (h.ends_at(), h))
             .min_by_key(|(at, _)| *at);
         let first = [speak, tells, released, opening, ended]

@@ -1,6 +1,6 @@
 //! One round of the loop: all that the core has to say, and what follows from it.
 
-use super::State;
+use super::{State, Written};
 use crate::machine::Machine;
 use crate::reply::Reply;
 use crate::wait::Waiters;
@@ -23,7 +23,8 @@ impl<R, W: Waiters> State<R, W> {
                 });
             }
         } else {
-            work.alarm = self.alarm();
+            let follows = self.begin_lull(now, &mut work);
+            work.alarm = self.alarm(follows);
         }
         work.wakes = std::mem::take(&mut self.wakes);
         work
@@ -139,8 +140,30 @@ impl<R, W: Waiters> State<R, W> {
         }
     }
 
-    fn alarm(&mut self) -> Option<Alarm> {
-        let at = self.machine.next_timeout()?;
+    /// Whether that the bundle which is handed out has been written need not be told at once. Gives when there is more to
+    /// say then.
+    fn begin_lull(&mut self, now: Instant, work: &mut Work<R, W>) -> Option<Instant> {
+        let (written, follows) = match (&self.machine, &*work.writes, &*work.said) {
+            (Machine::Client(core), [write], []) => {
+                let exchange = write.exchange;
+                (Written::Exchange(exchange), core.follows_at(exchange))
+            }
+            (Machine::Server { core, .. }, [], [(request, ..)]) => {
+                (Written::Request(*request), core.follows_at(*request))
+            }
+            _ => return None,
+        };
+        if follows.is_some_and(|at| at <= now) {
+            return None;
+        }
+        self.unheard = Some(written);
+        work.lull = Some(self.lulls.next());
+        follows
+    }
+
+    fn alarm(&mut self, follows: Option<Instant>) -> Option<Alarm> {
+        let at = [self.machine.next_timeout(), follows];
+        let at = at.into_iter().flatten().min()?;
         if self.armed.is_some_and(|armed| armed <= at) {
             return None;
         }
