@@ -16,7 +16,7 @@ use crate::work::Todo;
 use bytes::Bytes;
 use posthole_protocol::{Client, ExchangeId, Failure, RequestId, Server};
 use posthole_runtime::{Alarm, Lull, Reply};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -43,7 +43,7 @@ struct Inside {
     /// Who carries a client's exchanges.
     lanes: Option<Lanes>,
     /// A server's direct connections, by the requests that began them.
-    wires: HashMap<RequestId, Arc<Wire>>,
+    wires: BTreeMap<RequestId, Arc<Wire>>,
 }
 
 impl Shared {
@@ -64,7 +64,7 @@ impl Shared {
             inside: Mutex::new(Inside {
                 state,
                 lanes,
-                wires: HashMap::new(),
+                wires: BTreeMap::new(),
             }),
             lull: Lull::default(),
             home,
@@ -262,7 +262,7 @@ impl<'a> Locked<'a> {
     }
 
     /// The direct connections of a server.
-    pub(crate) fn wires(&mut self) -> &mut HashMap<RequestId, Arc<Wire>> {
+    pub(crate) fn wires(&mut self) -> &mut BTreeMap<RequestId, Arc<Wire>> {
         &mut self.inside.as_mut().expect(HELD).wires
     }
 

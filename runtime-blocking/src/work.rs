@@ -8,7 +8,7 @@ use crate::timer;
 use crate::wire::{Name, Wire};
 use posthole_protocol::wire::Chain;
 use posthole_protocol::{ExchangeId, Failure, RequestId};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a core had to say, and who is to carry it.
@@ -33,7 +33,7 @@ impl Todo {
         mut work: Work,
         state: &mut State,
         lanes: Option<&mut Lanes>,
-        wires: &mut HashMap<RequestId, Arc<Wire>>,
+        wires: &mut BTreeMap<RequestId, Arc<Wire>>,
         has_ended: bool,
     ) -> Todo {
         let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);

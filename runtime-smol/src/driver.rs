@@ -17,7 +17,7 @@ use crate::work::Todo;
 use bytes::Bytes;
 use posthole_protocol::{Client, ExchangeId, Failure, RequestId, Server};
 use posthole_runtime::{Alarm, Lull, Tried};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -47,7 +47,7 @@ pub(crate) struct Inside {
     /// Who carries a client's exchanges.
     lanes: Option<Lanes>,
     /// A server's direct connections, by the requests that began them.
-    wires: HashMap<RequestId, Arc<Wire>>,
+    wires: BTreeMap<RequestId, Arc<Wire>>,
     deadline: Deadline,
 }
 
@@ -70,7 +70,7 @@ impl Shared {
             inside: Mutex::new(Inside {
                 state,
                 lanes,
-                wires: HashMap::new(),
+                wires: BTreeMap::new(),
                 deadline,
             }),
             lull: Lull::default(),

@@ -9,7 +9,7 @@ use crate::wait::Wake;
 use crate::wire::{Name, Wire};
 use posthole_protocol::wire::Chain;
 use posthole_protocol::{ExchangeId, RequestId};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -37,7 +37,7 @@ impl Todo {
         mut work: Work,
         state: &mut State,
         lanes: Option<&mut Lanes>,
-        wires: &HashMap<RequestId, Arc<Wire>>,
+        wires: &BTreeMap<RequestId, Arc<Wire>>,
         task: Option<Waker>,
         has_ended: bool,
     ) -> Todo {

@@ -20,7 +20,7 @@ use posthole_protocol::{
     Client, CloseReason, ExchangeId, Failure, Instant, Learned, OpenError, RequestId, Server,
     SessionId, StreamId,
 };
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 use tracing::trace;
@@ -30,7 +30,7 @@ use tracing::trace;
 /// `R` is where the reply to a request goes, `W` who waits for something.
 pub struct State<R, W: Waiters> {
     machine: Machine<R>,
-    pub(crate) streams: HashMap<StreamId, Ends<W>>,
+    pub(crate) streams: BTreeMap<StreamId, Ends<W>>,
     /// Who waits to open a stream.
     pub room: W,
     /// Who waits to accept a stream.
@@ -70,14 +70,14 @@ impl<R, W: Waiters> State<R, W> {
 
     /// A server's session.
     pub fn server(core: Server) -> State<R, W> {
-        let (core, held) = (Box::new(core), HashMap::new());
+        let (core, held) = (Box::new(core), BTreeMap::new());
         State::new(Machine::Server { core, held })
     }
 
     fn new(machine: Machine<R>) -> State<R, W> {
         State {
             machine,
-            streams: HashMap::new(),
+            streams: BTreeMap::new(),
             room: W::default(),
             incoming: W::default(),
             milestone: W::default(),

@@ -4,7 +4,7 @@
 use posthole_protocol::{
     Client, Event, Instant, OpenError, RequestId, Server, SessionId, Stats, Stream, StreamId,
 };
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A session's core.
 pub(crate) enum Machine<R> {
@@ -13,7 +13,7 @@ pub(crate) enum Machine<R> {
     /// It answers them, each through its responder.
     Server {
         core: Box<Server>,
-        held: HashMap<RequestId, R>,
+        held: BTreeMap<RequestId, R>,
     },
 }
 

@@ -17,7 +17,8 @@ enum Fate {
 impl Client {
     /// Time enters here.
     pub(super) fn advance(&mut self, now: Instant) {
-        let due = self.next_timeout();
+        let slept = self.session.may_have_slept(now);
+        let due = slept.then(|| self.next_timeout()).flatten();
         if self.session.advance(now, due) {
             self.fails.on_jump(self.session.now);
         }

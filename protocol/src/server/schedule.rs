@@ -189,7 +189,8 @@ impl Server {
 
     /// Time enters here.
     pub(super) fn advance(&mut self, now: Instant) {
-        let due = self.next_timeout();
+        let slept = self.session.may_have_slept(now);
+        let due = slept.then(|| self.next_timeout()).flatten();
         if self.session.advance(now, due) {
             self.last_request = self.session.now;
         }

@@ -122,6 +122,11 @@ impl Session {
         since.into_iter().flatten().for_each(visit);
     }
 
+    /// Whether so much time has passed without a call that the machine may have slept: who goes on asks what was waited for.
+    pub(crate) fn may_have_slept(&self, now: Instant) -> bool {
+        now.since(self.now) > self.config.wait
+    }
+
     /// The one place where time moves: an earlier `now` counts as the latest seen (C4). `due`: what was waited for. Whether
     /// there was a jump beyond it, as after a sleep, which restarts every clock that gives up (A19).
     pub(crate) fn advance(&mut self, now: Instant, due: Option<Instant>) -> bool {

@@ -159,7 +159,11 @@ impl Streams {
     fn place(&mut self, id: StreamId) {
         let (pool, others, closing) = (self.pool, self.received, self.closing);
         let closed = self.closed;
-        let room = self.room(id);
+        let Some(entry) = self.table.get(&id.0) else {
+            return;
+        };
+        // Of interest to who waits for it.
+        let room = if entry.send.blocked { self.room(id) } else { 0 };
         let Some(entry) = self.table.get_mut(&id.0) else {
             return;
         };
@@ -188,30 +192,31 @@ impl Streams {
         } else {
             entry.say_level(pool, others)
         };
-        if say != entry.say {
-            self.unlist(id);
+        let is_news = entry.send.is_news(room, closing)
+            || entry.finished
+            || (entry.recv.blocked && entry.has_read_news());
+        if is_news && !core::mem::replace(&mut entry.news, true) {
+            self.news.push_back(id);
         }
-        let Some(entry) = self.table.get_mut(&id.0) else {
-            return;
+        let (said, blocked) = (entry.say, entry.send.blocked);
+        match blocked {
+            true => self.writers.insert(id),
+            false => self.writers.remove(&id),
         };
-        if say != entry.say {
+        if say != said {
+            self.list(id, say);
+        }
+        self.settle();
+    }
+
+    /// A stream has something else to say than it is listed with.
+    fn list(&mut self, id: StreamId, say: Say) {
+        self.unlist(id);
+        if let Some(entry) = self.table.get_mut(&id.0) {
             entry.say = say;
             self.urgent += usize::from(say == Say::Urgent);
             self.says.push_back(id);
         }
-        if (entry.send.is_news(room, closing)
-            || entry.finished
-            || (entry.recv.blocked && entry.has_read_news()))
-            && !entry.news
-        {
-            entry.news = true;
-            self.news.push_back(id);
-        }
-        match entry.send.blocked {
-            true => self.writers.insert(id),
-            false => self.writers.remove(&id),
-        };
-        self.settle();
     }
 
     /// Takes a stream off the list of those with something to say.

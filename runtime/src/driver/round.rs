@@ -131,7 +131,7 @@ impl<R, W: Waiters> State<R, W> {
                 let over = self.broken || core.is_over();
                 if over {
                     // The core has answered all that it owes; who is still here gets a lost exchange.
-                    let rest = held.drain();
+                    let rest = std::mem::take(held).into_iter();
                     work.replies
                         .extend(rest.map(|(_, responder)| (responder, Reply::unavailable())));
                 }
