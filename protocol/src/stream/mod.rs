@@ -212,7 +212,8 @@ impl Streams {
     /// A stream has something else to say than it is listed with.
     fn list(&mut self, id: StreamId, say: Say) {
         self.unlist(id);
-        if let Some(entry) = self.table.get_mut(&id.0) {
+        let entry = self.table.get_mut(&id.0);
+        if let Some(entry) = entry.filter(|_| say != Say::Nothing) {
             entry.say = say;
             self.urgent += usize::from(say == Say::Urgent);
             self.says.push_back(id);

@@ -12,9 +12,11 @@ impl<R, W: Waiters> State<R, W> {
     /// All that the core has to say, and what follows from it.
     pub fn poll(&mut self, now: Instant) -> Work<R, W> {
         let mut work = Work::new();
-        if !self.broken {
-            self.drive(now, &mut work);
-        }
+        let next = if self.broken {
+            None
+        } else {
+            self.drive(now, &mut work)
+        };
         if self.closed.is_some() && self.leave(&mut work) {
             if !std::mem::replace(&mut self.over, true) {
                 work.over = true;
@@ -24,19 +26,34 @@ impl<R, W: Waiters> State<R, W> {
             }
         } else {
             let follows = self.begin_lull(now, &mut work);
-            work.alarm = self.alarm(follows);
+            work.alarm = self.alarm(next, follows);
         }
         work.wakes = std::mem::take(&mut self.wakes);
         work
     }
 
-    fn drive(&mut self, now: Instant, work: &mut Work<R, W>) {
-        let changed = std::mem::take(&mut self.changed);
-        if changed || self.machine.next_timeout().is_some_and(|at| at <= now) {
-            self.machine.feed_timeout(now);
-        }
+    /// Gives when the core is to be asked next.
+    fn drive(&mut self, now: Instant, work: &mut Work<R, W>) -> Option<Instant> {
         // First what has come: what is read now is confirmed by what is said now.
         self.hear(work);
+        let mut next = self.machine.next_timeout();
+        let is_due = next.is_some_and(|at| at <= now);
+        if std::mem::take(&mut self.changed) || is_due {
+            self.machine.feed_timeout(now);
+            self.say(now, work);
+            self.hear(work);
+            next = self.machine.next_timeout();
+        }
+        if let Machine::Client(core) = &mut self.machine {
+            // Which waits for no moment.
+            work.cancelled
+                .extend(std::iter::from_fn(|| core.poll_cancel()));
+        }
+        work.news = self.path.news();
+        next
+    }
+
+    fn say(&mut self, now: Instant, work: &mut Work<R, W>) {
         match &mut self.machine {
             Machine::Client(core) => {
                 work.dial = core.poll_dial();
@@ -50,8 +67,6 @@ impl<R, W: Waiters> State<R, W> {
                         work.requests.push(request);
                     }
                 }
-                work.cancelled
-                    .extend(std::iter::from_fn(|| core.poll_cancel()));
             }
             Machine::Server { core, held } => {
                 while let Some(response) = core.poll_response(now) {
@@ -72,8 +87,6 @@ impl<R, W: Waiters> State<R, W> {
                 }
             }
         }
-        self.hear(work);
-        work.news = self.path.news();
     }
 
     fn hear(&mut self, work: &mut Work<R, W>) {
@@ -161,9 +174,8 @@ impl<R, W: Waiters> State<R, W> {
         follows
     }
 
-    fn alarm(&mut self, follows: Option<Instant>) -> Option<Alarm> {
-        let at = [self.machine.next_timeout(), follows];
-        let at = at.into_iter().flatten().min()?;
+    fn alarm(&mut self, next: Option<Instant>, follows: Option<Instant>) -> Option<Alarm> {
+        let at = [next, follows].into_iter().flatten().min()?;
         if self.armed.is_some_and(|armed| armed <= at) {
             return None;
         }
