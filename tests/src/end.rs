@@ -25,6 +25,26 @@ pub trait Machine {
     }
 }
 
+/// Tells a machine that a bundle has been written, and checks that what it said of the time after that was true: an embedder
+/// that takes it at its word leaves this out until then.
+pub fn written<M: Machine>(
+    machine: &mut M,
+    now: Instant,
+    follows_at: Option<Instant>,
+    feed: impl FnOnce(&mut M),
+) {
+    let before = machine.next_timeout();
+    feed(machine);
+    if follows_at.is_some_and(|at| at <= now) {
+        return;
+    }
+    let said = [before, follows_at].into_iter().flatten().min();
+    let is = machine.next_timeout();
+    // To be asked too early does no harm.
+    let is_late = is.is_some_and(|is| said.is_none_or(|said| said > is.max(now)));
+    assert!(!is_late, "at {now:?}: said {said:?}, is {is:?}");
+}
+
 macro_rules! machine {
     ($role:ty) => {
         impl Machine for $role {

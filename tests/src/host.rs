@@ -1,7 +1,7 @@
 //! One server process: a router and its sessions, as a front would drive them.
 
 use crate::app::Script;
-use crate::end::End;
+use crate::end::{End, written};
 use crate::oracle::Side;
 use crate::rng::Rng;
 use bytes::Bytes;
@@ -100,9 +100,11 @@ impl Host {
     /// What was said last on a direct connection has been written. Which session that concerns.
     pub fn said(&mut self, now: u64, request: RequestId) -> Option<usize> {
         let index = *self.owners.get(&request)?;
-        self.sessions[index]
-            .machine
-            .feed_written(Instant::from_micros(now), request);
+        let (machine, now) = (&mut self.sessions[index].machine, Instant::from_micros(now));
+        let follows_at = machine.follows_at(request);
+        written(machine, now, follows_at, |machine| {
+            machine.feed_written(now, request)
+        });
         Some(index)
     }
 

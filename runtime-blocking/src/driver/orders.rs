@@ -200,3 +200,5 @@ fn who_writes_hears_of_the_end_of_the_session() {
         ring.join().unwrap();
     });
 }
+
+mod direct;

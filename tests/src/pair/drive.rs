@@ -1,7 +1,7 @@
 //! Feeding the machines and taking what they say, as a runtime would.
 
 use super::{GHOSTS, MANY, Pair};
-use crate::end::{End, Machine};
+use crate::end::{End, Machine, written};
 use crate::host::Taken;
 use crate::net::{Delivery, direct};
 use bytes::Bytes;
@@ -95,7 +95,11 @@ impl Pair {
                 self.pump_client(client);
             }
             Delivery::Written { client, exchange } => {
-                let _ = self.clients[client].machine.feed_written(now, exchange);
+                let machine = &mut self.clients[client].machine;
+                let follows_at = machine.follows_at(exchange);
+                written(machine, now, follows_at, |machine| {
+                    let _ = machine.feed_written(now, exchange);
+                });
                 self.pump_client(client);
             }
             Delivery::Said { host, request } => {
