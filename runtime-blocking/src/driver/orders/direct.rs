@@ -4,6 +4,7 @@ use super::*;
 use crate::front::sock::{self, Got};
 use posthole_protocol::{Server, StreamId};
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 /// A server's session whose client speaks by one direct connection, and streams that nobody has written to.
 struct Connected {
@@ -18,9 +19,10 @@ const REQUEST: RequestId = RequestId::new(0);
 
 fn connect() -> Connected {
     let now = timer::now();
-    let config = Config::builder().carrier(Carrier::Direct).build().unwrap();
+    let config = Config::builder().carrier(Carrier::Direct);
+    let config = config.gather(Duration::ZERO).build().unwrap();
     let mut client = Client::new(config.clone(), SessionId::from_bytes([3; 16]), now);
-    client.knows_direct(now, std::time::Duration::ZERO);
+    client.knows_direct(now, Duration::ZERO);
     assert!(client.poll_dial().is_some());
     let exchange = client.feed_dialled(now).unwrap();
     let ids = [(); 2].map(|()| {
@@ -81,13 +83,47 @@ impl Connected {
     fn hear(&mut self) {
         let mut all = Vec::with_capacity(64 * 1024);
         self.far
-            .set_read_timeout(Some(std::time::Duration::from_millis(1)))
+            .set_read_timeout(Some(Duration::from_millis(1)))
             .unwrap();
         while sock::recv(&self.far, &mut all) == Got::Bytes {}
         self.client
             .feed_bundles(timer::now(), self.exchange, all.into())
             .unwrap();
     }
+}
+
+/// Two bring bytes of one stream while its thread waits for them to be passed on: in order, once, and the end comes last.
+#[test]
+fn what_two_bring_is_passed_on_in_order() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let mut connected = connect();
+        let id = connected.streams[0].id();
+        let bundles = ["wor", "ld"].map(|part| {
+            let mut far = connected.client.stream(id).unwrap();
+            far.write(&mut Bytes::from(part)).unwrap();
+            if part == "ld" {
+                far.finish();
+            }
+            say(&mut connected.client, connected.exchange).unwrap()
+        });
+        let brings = bundles.map(|bundle| {
+            let shared = connected.shared.clone();
+            loom::thread::spawn(move || assert!(shared.feed_more(REQUEST, bundle)))
+        });
+        let passed = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let into = passed.clone();
+        let rest = connected.streams[0].read_through(100, move |bytes| {
+            into.lock().unwrap().extend_from_slice(bytes);
+            bytes.len()
+        });
+        assert!(rest.unwrap().is_empty());
+        assert_eq!(*passed.lock().unwrap(), b"helloworld");
+        for brings in brings {
+            brings.join().unwrap();
+        }
+    });
 }
 
 #[test]
