@@ -156,6 +156,7 @@ impl<R, W: Waiters> State<R, W> {
     /// Whether that the bundle which is handed out has been written need not be told at once. Gives when there is more to
     /// say then.
     fn begin_lull(&mut self, now: Instant, work: &mut Work<R, W>) -> Option<Instant> {
+        self.unheard = None;
         let (written, follows) = match (&self.machine, &*work.writes, &*work.said) {
             (Machine::Client(core), [write], []) => {
                 let exchange = write.exchange;

@@ -2,8 +2,10 @@
 use super::*;
 use crate::testing::{Names, Pair, client};
 use crate::work::Alarm;
-use posthole_protocol::{Config, Failure};
+use posthole_protocol::{Config, Failure, Instance, Nonce, Route, Router, RouterConfig};
 use std::time::Duration;
+
+mod lull;
 
 fn data(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
