@@ -141,7 +141,7 @@ impl Client {
 
     /// When something will follow on this long exchange once the bundle handed out last has been written, if nothing else
     /// happens before; a moment that has passed: at once. Until then [`feed_written`](Self::feed_written) may be left out,
-    /// if it comes before any other call that changes something (PROTOCOL §5.8.6).
+    /// if it comes before any other call that changes something.
     pub fn follows_at(&self, exchange: ExchangeId) -> Option<Instant> {
         let long = self.direct.bearer();
         let planned = match long.filter(|long| long.exchange == exchange.0 && !self.is_race()) {

@@ -70,7 +70,7 @@ impl Server {
 
     /// When something will follow in this long exchange once the response handed out last has been written, if nothing else
     /// happens before; a moment that has passed: at once. Until then [`feed_written`](Self::feed_written) may be left out,
-    /// if it comes before any other call that changes something (PROTOCOL §5.8.6).
+    /// if it comes before any other call that changes something.
     pub fn follows_at(&self, request: RequestId) -> Option<Instant> {
         let held = self.exchanges.held().iter();
         let named = held.filter(|h| h.long.is_some() && h.requests.contains(&request));
