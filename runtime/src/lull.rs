@@ -53,3 +53,25 @@ impl Lull {
         self.now.load(Ordering::Relaxed) != 0 && self.now.swap(0, Ordering::AcqRel) % 2 == 1
     }
 }
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_was_alone_leaves_it_to_the_next() {
+        let (lull, mut ids) = (Lull::default(), LullId::default());
+        assert!(!lull.interrupt(), "there is none");
+        let first = ids.next();
+        lull.begin(first);
+        assert!(!lull.interrupt(), "it has not ended");
+        assert!(!lull.end(first), "somebody was there");
+        let second = ids.next();
+        lull.begin(second);
+        assert!(!lull.end(first), "another one");
+        assert!(lull.end(second));
+        assert!(!lull.end(second), "once");
+        assert!(lull.interrupt());
+        assert!(!lull.interrupt(), "once");
+    }
+}
