@@ -36,9 +36,9 @@ impl<R, W: Waiters> State<R, W> {
     fn drive(&mut self, now: Instant, work: &mut Work<R, W>) -> Option<Instant> {
         // First what has come: what is read now is confirmed by what is said now.
         self.hear(work);
-        let mut next = self.machine.next_timeout();
-        let is_due = next.is_some_and(|at| at <= now);
-        if std::mem::take(&mut self.changed) || is_due {
+        let changed = std::mem::take(&mut self.changed);
+        let mut next = (!changed).then(|| self.machine.next_timeout()).flatten();
+        if changed || next.is_some_and(|at| at <= now) {
             self.machine.feed_timeout(now);
             self.say(now, work);
             self.hear(work);
