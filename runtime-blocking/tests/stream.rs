@@ -213,12 +213,14 @@ fn what_comes_is_passed_on() {
             let (into, mut calls) = (taken.clone(), 0_usize);
             let rest = near.read_through(1000, move |bytes| {
                 calls += 1;
+                assert!(bytes.len() <= 1000, "{}", bytes.len());
                 // Now and then not all, as a socket that is full.
                 let n = bytes.len() / if calls.is_multiple_of(3) { 2 } else { 1 };
                 into.lock().unwrap().extend_from_slice(&bytes[..n]);
                 n
             });
             let rest = rest.unwrap();
+            assert!(rest.len() <= 1000, "{}", rest.len());
             if rest.is_empty() {
                 break;
             }
