@@ -120,6 +120,30 @@ fn a_server_that_has_answered_has_nothing_to_add_either() {
     assert_eq!(ends.server.poll(by).said.len(), 1, "its word is due");
 }
 
+/// Nothing is under way then, so nothing else wants to be asked as early as the next word is due.
+#[test]
+fn after_an_acknowledgement_the_alarm_is_that_of_the_next_word() {
+    let mut ends = Ends::new();
+    let id = ends.opened();
+    ends.client.put(id, &mut data("a")).unwrap();
+    ends.turn();
+    assert!(matches!(ends.server.accept(), Ok(Tried::Done(_))));
+    while ends.turn() {}
+    ends.server.put(id, &mut data("b")).unwrap();
+    let (request, _, bundle) = ends.server.poll(ends.now).said.remove(0);
+    ends.server.feed_said(ends.now, request);
+    ends.heard(bundle);
+    let mut work = ends.client.poll(ends.now);
+    while work.writes.is_empty() {
+        ends.now = ends.client.armed.unwrap();
+        ends.client.rang(ends.now);
+        work = ends.client.poll(ends.now);
+    }
+    assert!(work.lull.is_some());
+    let word = ends.now.checked_add(Duration::from_secs(1)).unwrap();
+    assert_eq!(ends.client.armed, Some(word));
+}
+
 #[test]
 fn with_more_to_say_there_is_no_lull() {
     let mut ends = Ends::new();
