@@ -95,9 +95,7 @@ impl Connected {
 /// Two bring bytes of one stream while its thread waits for them to be passed on: in order, once, and the end comes last.
 #[test]
 fn what_two_bring_is_passed_on_in_order() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
-    model.check(|| {
+    every_order(|| {
         let mut connected = connect();
         let id = connected.streams[0].id();
         let bundles = ["wor", "ld"].map(|part| {
@@ -128,9 +126,7 @@ fn what_two_bring_is_passed_on_in_order() {
 
 #[test]
 fn what_two_write_leaves_whoever_tells_the_core_of_it() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    every_order(|| {
         let mut connected = connect();
         let [one, other] = &connected.streams;
         let (one, other) = (one.try_clone().unwrap(), other.try_clone().unwrap());

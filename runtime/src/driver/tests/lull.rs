@@ -70,6 +70,16 @@ impl Ends {
         };
         id
     }
+
+    /// A stream that the server has accepted; nothing is under way.
+    fn accepted(&mut self) -> StreamId {
+        let id = self.opened();
+        self.client.put(id, &mut data("a")).unwrap();
+        self.turn();
+        assert!(matches!(self.server.accept(), Ok(Tried::Done(_))));
+        while self.turn() {}
+        id
+    }
 }
 
 #[test]
@@ -106,11 +116,7 @@ fn who_comes_before_it_is_written_ends_the_lull() {
 #[test]
 fn a_server_that_has_answered_has_nothing_to_add_either() {
     let mut ends = Ends::new();
-    let id = ends.opened();
-    ends.client.put(id, &mut data("a")).unwrap();
-    ends.turn();
-    assert!(matches!(ends.server.accept(), Ok(Tried::Done(_))));
-    while ends.turn() {}
+    let id = ends.accepted();
     ends.server.put(id, &mut data("b")).unwrap();
     let work = ends.server.poll(ends.now);
     assert!(work.said.len() == 1 && work.lull.is_some());
@@ -124,11 +130,7 @@ fn a_server_that_has_answered_has_nothing_to_add_either() {
 #[test]
 fn after_an_acknowledgement_the_alarm_is_that_of_the_next_word() {
     let mut ends = Ends::new();
-    let id = ends.opened();
-    ends.client.put(id, &mut data("a")).unwrap();
-    ends.turn();
-    assert!(matches!(ends.server.accept(), Ok(Tried::Done(_))));
-    while ends.turn() {}
+    let id = ends.accepted();
     ends.server.put(id, &mut data("b")).unwrap();
     let (request, _, bundle) = ends.server.poll(ends.now).said.remove(0);
     ends.server.feed_said(ends.now, request);
