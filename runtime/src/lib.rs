@@ -37,7 +37,8 @@
 //!
 //! # Map
 //! ```text
-//! driver machine work wait lull  the loop: a core of either role, what it is told and has to say, who waits
+//! driver machine work wait    the loop: a core of either role, what it is told and has to say, who waits
+//! lull                        what has been written and is told to the core by whoever is next
 //! ends                        what a session keeps of its streams, and what handles do to them
 //! block                       large blocks of memory, used again while they are warm
 //! near                        connections that don't leave the machine
