@@ -27,8 +27,6 @@ pub(crate) struct Pace {
     target: u64,
     /// Bytes per second, 0 while unknown.
     rate: u64,
-    /// What follows from both: asked for far more often than they change.
-    takes: Duration,
     /// Acknowledged since then, all of it while bytes were under way.
     since: Option<Instant>,
     acked: u64,
@@ -44,7 +42,6 @@ impl Pace {
             most: MOST.min(config.body_max() as u64),
             target: LEAST,
             rate: 0,
-            takes: takes(LEAST, 0),
             since: None,
             acked: 0,
             alone: false,
@@ -68,7 +65,13 @@ impl Pace {
 
     /// How long a bundle may take on its way, with room for half the rate.
     pub(crate) fn takes(&self) -> Duration {
-        self.takes
+        let rate = if self.rate > 0 {
+            (self.rate / 2).max(1024)
+        } else {
+            SLOW
+        };
+        Duration::from_micros(self.target.saturating_mul(1_000_000) / rate)
+            .min(Duration::from_secs(30))
     }
 
     /// Whether with so many bytes under way only what is small may follow. No more is under way than half a second
@@ -106,14 +109,8 @@ impl Pace {
         };
         let carries = (self.rate / MOMENT).clamp(LEAST, self.most.max(LEAST));
         self.target = carries.min(self.target.saturating_mul(2));
-        self.takes = takes(self.target, self.rate);
         (self.since, self.acked, self.alone) = (Some(now), 0, false);
     }
-}
-
-fn takes(bytes: u64, rate: u64) -> Duration {
-    let rate = if rate > 0 { (rate / 2).max(1024) } else { SLOW };
-    Duration::from_micros(bytes.saturating_mul(1_000_000) / rate).min(Duration::from_secs(30))
 }
 
 #[cfg(test)]
