@@ -385,7 +385,7 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "{}",
-                format!("  {question:<24}{answer:<20}{means}").trim_end()
+                format!("  {question:<24}{answer:<18}  {means}").trim_end()
             )?;
         }
         // What stands in the way is said as the error that it is.
@@ -416,4 +416,18 @@ fn quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_with_a_long_name_stands_apart_from_what_is_said_of_it() {
+        let mut report = Report::new("http://127.0.0.1:9/");
+        report.reached = Some(Ok(Duration::ZERO));
+        report.seen.via = Some("1.1 varnish (Varnish/7.1)".to_owned());
+        let line = "  Boxes on the way        1.1 varnish (Varnish/7.1)  as they name themselves\n";
+        assert!(report.to_string().contains(line), "{report}");
+    }
 }

@@ -14,14 +14,14 @@ pub enum Verdict {
     NotOurs {
         /// What the core should take it for.
         failure: Failure,
-        /// What it says about itself, for a person: `Server`, `Via`, Squid's error, a page's title. Printable, at
-        /// most a few hundred characters; empty if it says nothing.
+        /// What it says about itself, for a person: `Server`, `Via`, Squid's error, a page's title or a text's first
+        /// line. Printable, at most a few hundred characters; empty if it says nothing.
         who: String,
     },
 }
 
 /// Judges an answer by its status, its headers (`header` finds a value by name, whatever the case), and the first
-/// bytes of its body: all that there is of it, or at least one byte; for an HTML page's title some hundred.
+/// bytes of its body: all that there is of it, or at least one byte; for what it says to people some hundred.
 ///
 /// An answer is ours only with status 200, a body, the marker or our magic, and no other exchange's number. Any
 /// status can come from a box, and no box was ever seen to send our marker (§9.4).
@@ -58,7 +58,9 @@ pub fn verdict<'h>(
         header("Via").map(|v| format!("Via: {}", printable(v))),
         header("X-Squid-Error").map(|v| format!("X-Squid-Error: {}", printable(v))),
         header("Location").map(|v| format!("Location: {}", printable(v))),
-        title(first).map(|t| format!("\"{t}\"")),
+        title(first)
+            .or_else(|| line(first))
+            .map(|t| format!("\"{t}\"")),
     ];
     let mut who = String::new();
     for fact in said.into_iter().flatten() {
@@ -81,6 +83,23 @@ fn title(page: &[u8]) -> Option<String> {
     // ASCII lower case keeps every byte in its place, so places in one are places in the other.
     let title = printable(page.get(begin..begin.checked_add(length)?)?);
     Some(title).filter(|t| !t.is_empty())
+}
+
+/// The first line, if these bytes are text and no page.
+fn line(body: &[u8]) -> Option<String> {
+    let text = match core::str::from_utf8(body) {
+        Ok(text) => text,
+        // They may end within a character.
+        Err(error) if error.error_len().is_none() => {
+            core::str::from_utf8(body.get(..error.valid_up_to())?).ok()?
+        }
+        Err(_) => return None,
+    };
+    let is_odd = |c: char| c.is_control() && !c.is_whitespace();
+    let text = text.trim_start();
+    let is_page = text.starts_with('<');
+    let line = printable(text.lines().next()?);
+    Some(line).filter(|line| !is_page && !text.contains(is_odd) && !line.is_empty())
 }
 
 /// At most 80 characters, blanks of all kinds as single spaces, nothing that moves a terminal's cursor.
@@ -201,7 +220,11 @@ mod tests {
         );
         assert_eq!(who(200, &[], b""), "an empty answer");
         assert_eq!(
-            who(200, &[("Posthole", "1"), ("Posthole-Exchange", "9")], b"x"),
+            who(
+                200,
+                &[("Posthole", "1"), ("Posthole-Exchange", "9")],
+                b"\xf8\x01"
+            ),
             "the answer to exchange 9"
         );
         assert_eq!(
@@ -214,5 +237,36 @@ mod tests {
             "\"\u{212a}İ é\""
         );
         assert_eq!(who(502, &[], b"<title>\xff\xfe cut"), "");
+    }
+
+    #[test]
+    fn what_it_says_in_plain_words() {
+        let who = |first: &[u8]| match judge(400, &[], first) {
+            Verdict::NotOurs { who, .. } => who,
+            Verdict::Ours => panic!(),
+        };
+        let tls = "Client sent an HTTP request to an HTTPS server.";
+        assert_eq!(
+            who(format!("\r\n {tls}\nmore").as_bytes()),
+            format!("\"{tls}\"")
+        );
+        assert_eq!(
+            who(br#"{"message":"Forbidden"}"#),
+            r#""{"message":"Forbidden"}""#
+        );
+        assert_eq!(
+            who("cut in an \u{e9}".as_bytes().split_last().unwrap().1),
+            "\"cut in an\""
+        );
+        for silent in [
+            &b""[..],
+            b" \r\n",
+            b"a\x1b[31m",
+            b"\xf8\x01",
+            b"no\xfftext",
+            b"<p>a page",
+        ] {
+            assert_eq!(who(silent), "", "{silent:?}");
+        }
     }
 }
