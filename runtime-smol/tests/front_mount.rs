@@ -158,6 +158,8 @@ fn bodies_of_other_servers_are_held_to_the_same_rules() {
         taken
     );
     assert_eq!(call(Version::HTTP_2, &[], &["ab", "cde"]), taken);
+    let twice = [length("5"), length("5")].concat();
+    assert_eq!(call(Version::HTTP_11, &twice, &["abcde"]), taken);
     for (expected, version, headers, body) in [
         (
             Refusal::CUT,
@@ -180,7 +182,7 @@ fn bodies_of_other_servers_are_held_to_the_same_rules() {
         (
             Refusal::TWO_LENGTHS,
             Version::HTTP_11,
-            &[("content-length", "5"), ("content-length", "5")],
+            &[("content-length", "5"), ("content-length", "6")],
             &["abcde"],
         ),
         (

@@ -31,7 +31,7 @@ refusals! {
     OLD_CHUNKS = 400 "HTTP/1.0 has no chunks";
     /// RFC 9112 §6.3: "ought to be handled as an error", being the tool of request smuggling.
     TWO_FRAMINGS = 400 "both Content-Length and Transfer-Encoding";
-    /// More than one `Content-Length`.
+    /// Two values of `Content-Length`. RFC 9112 §6.3 lets one that is said again count once.
     TWO_LENGTHS = 400 "two Content-Lengths";
     /// More than one `Transfer-Encoding`.
     TWO_CODINGS = 400 "two Transfer-Encodings";

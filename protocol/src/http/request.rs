@@ -105,10 +105,11 @@ impl Fields {
         let mut fields = Fields::default();
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("content-length") {
-                if fields.length.is_some() {
+                let length = length(value).ok_or(Refusal::BAD_LENGTH)?;
+                if fields.length.is_some_and(|other| other != length) {
                     return Err(Refusal::TWO_LENGTHS);
                 }
-                fields.length = Some(length(value).ok_or(Refusal::BAD_LENGTH)?);
+                fields.length = Some(length);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 if fields.chunked {
                     return Err(Refusal::TWO_CODINGS);

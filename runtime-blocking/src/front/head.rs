@@ -83,6 +83,7 @@ mod tests {
             "\r\nPOST /p HTTP/1.1\nContent-Length: 5\n\n",
             "POST /p HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
             "POST /p HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n",
+            "POST /p HTTP/1.1\r\ncontent-length: 5\r\nContent-Length: 5\r\n\r\n",
         ] {
             assert_eq!(status(head), 200, "{head:?}");
             for cut in 0..head.len() {
@@ -105,10 +106,6 @@ mod tests {
             ("POST /p HTTP/1.1\r\n\r\n", 411),
             (
                 "POST /p HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-                400,
-            ),
-            (
-                "POST /p HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
                 400,
             ),
             (

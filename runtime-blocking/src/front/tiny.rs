@@ -145,11 +145,14 @@ impl Shared {
             return Err(Refusal::NOT_POST);
         }
         let fields = || request.headers().iter();
-        let lengths = fields()
+        let mut lengths: Vec<&str> = fields()
             .filter(|field| field.field.equiv("Content-Length"))
-            .count();
+            .map(|field| field.value.as_str())
+            .collect();
+        // One that is said again counts once (§9.2).
+        lengths.dedup();
         let coded = fields().any(|field| field.field.equiv("Transfer-Encoding"));
-        let length = match (lengths, coded, request.body_length()) {
+        let length = match (lengths.len(), coded, request.body_length()) {
             (1, false, Some(length)) => Some(length),
             (0, true, _) => None,
             (0, false, _) => return Err(Refusal::NO_LENGTH),

@@ -82,6 +82,17 @@ fn http_1_0_closes_unless_asked_to_stay() {
     );
 }
 
+/// proxy.py 2.4 does not know ours in lower case, and adds its own.
+#[test]
+fn a_length_that_a_box_says_again_counts_once() {
+    let (front, _) = Dummy::start(Mode::Echo, Limits::default());
+    let mut stream = connect(&front);
+    stream
+        .write_all(b"POST /p HTTP/1.1\r\ncontent-length: 3\r\nContent-Length: 3\r\n\r\nabc")
+        .unwrap();
+    assert_eq!(read_reply(&mut stream).body, b"abc");
+}
+
 #[test]
 fn chunked_bodies_are_taken_however_they_are_cut() {
     let (front, _) = Dummy::start(Mode::Echo, Limits::default());
