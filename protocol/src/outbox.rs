@@ -25,14 +25,12 @@ use core::time::Duration;
 use flight::{Flight, lighten};
 use smallvec::SmallVec;
 
-/// Copies of one message in exchanges that may still arrive: never more (DESIGN, "Silence").
+/// Copies of one message in exchanges that may still arrive: never more (DESIGN, "Silence"). So it is sent so often, and
+/// once more for every exchange with it that was lost (L5).
 const MAX_COPIES: u8 = 2;
 
 /// What a message costs at most beside its payload, CLOSE with its 256 bytes of reason included.
 const CONTROL_COST: usize = 320;
-
-/// A message is sent at most so often, and once more for every exchange with it that was lost (L5).
-const MAX_SENT: u16 = 2;
 
 /// Messages kept at most, but for one CLOSE: at 16 KiB each more than a path of 1 GB/s holds in a second.
 const MAX_UNACKED: usize = 1 << 16;
@@ -43,7 +41,7 @@ struct Item {
     acked: bool,
     /// How many flights with it may still arrive.
     flying: u8,
-    sent: u16,
+    /// And how many do not.
     lost: u16,
 }
 
@@ -146,7 +144,6 @@ impl Outbox {
             content: content.clone(),
             acked: false,
             flying: 0,
-            sent: 0,
             lost: 0,
         });
         self.board(exchange, number);
@@ -179,9 +176,9 @@ impl Outbox {
         let Some(item) = self.items.get_mut((number - self.base) as usize) else {
             return;
         };
+        let before = item.lost.saturating_add(u16::from(item.flying));
+        let (bytes, again) = (payload_len(&item.content), before.min(255) as u8);
         item.flying = item.flying.saturating_add(1);
-        let (bytes, again) = (payload_len(&item.content), item.sent.min(255) as u8);
-        item.sent = item.sent.saturating_add(1);
         let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
             return;
         };
@@ -316,7 +313,7 @@ impl Outbox {
             let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else {
                 continue;
             };
-            if item.flying < MAX_COPIES && item.sent < MAX_SENT.saturating_add(item.lost) {
+            if item.flying < MAX_COPIES {
                 self.due.entry(number).or_insert(now);
             }
         }

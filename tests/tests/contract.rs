@@ -430,3 +430,18 @@ fn a_second_streamed_answer_ends_the_first() {
     fake.run_for(MS);
     assert!(is_over(&fake));
 }
+
+/// §5.9: whoever may be a copy hears once, however it asks.
+#[test]
+fn the_answer_to_an_opening_is_not_streamed() {
+    let mut fake = FakeClient::new(settings::tuned());
+    fake.prefix.streamed = Some(0);
+    fake.send(&[]);
+    fake.run_for(50 * MS);
+    let answers: Vec<_> = fake
+        .answers
+        .iter()
+        .map(|a| a.prefix.more.is_some())
+        .collect();
+    assert_eq!(answers, [false]);
+}

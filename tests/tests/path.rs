@@ -410,3 +410,23 @@ fn a_box_that_refuses_everything_for_a_while() {
     (pair.net.conditions.only_forms, pair.net.conditions.no_forms) = (None, None);
     pair.run_to_end(300 * SEC);
 }
+
+/// S18: what was learned of the way's rate is shown, and nothing before.
+#[test]
+fn what_the_way_carries_is_learned() {
+    let mut pair = Pair::new(3);
+    pair.net.set_rate(Some(200_000), Some(300_000));
+    pair.serve(Script::bulk(3_000_000));
+    let rates = |pair: &Pair| {
+        let learned = pair.clients[0].machine.learned();
+        (learned.rate_up, learned.rate_down)
+    };
+    pair.client().play(Script::bulk(2_000_000));
+    assert_eq!(rates(&pair), (None, None));
+    pair.run_to_end(60 * SEC);
+    let (Some(up), Some(down)) = rates(&pair) else {
+        panic!("{:?}", pair.clients[0].machine.learned());
+    };
+    assert!((150_000..=250_000).contains(&up), "{up}");
+    assert!((200_000..=400_000).contains(&down), "{down}");
+}

@@ -208,7 +208,7 @@ impl Client {
         let Some(entry) = self.exchanges.get(exchange.0) else {
             return self.fail_long(now, exchange, why);
         };
-        let (size, answer_max, probe) = (entry.size, entry.answer_max, entry.probe);
+        let (size, answer_max) = (entry.size, entry.answer_max);
         let (wait, sent_at) = (entry.wait, entry.sent_at);
         self.advance(now);
         if self.session.is_over() {
@@ -221,16 +221,14 @@ impl Client {
                     self.lessons.note(Lesson::RequestTooLarge { size, limit });
                 }
             }
-            Failure::Cut | Failure::Middlebox { .. } if !probe => {
+            Failure::Cut | Failure::Middlebox { .. } => {
                 self.learn_from_loss(size, answer_max);
                 if size <= SMALL_BODY {
                     self.learn_from_age(wait, sent_at);
                 }
             }
             Failure::Connect
-            | Failure::Cut
             | Failure::TimedOut
-            | Failure::Middlebox { .. }
             | Failure::Credentials
             | Failure::Refused { .. } => {}
         }

@@ -7,7 +7,7 @@ use crate::error::ResetCode;
 use crate::event::Event;
 use crate::outbox::Outbox;
 use crate::outbox::{Delivered, DeliveredWhat};
-use crate::wire::{Content, MAX_PAYLOAD};
+use crate::wire::{Content, Control, MAX_PAYLOAD};
 use alloc::vec;
 use bytes::Bytes;
 
@@ -66,6 +66,25 @@ fn a_stream_that_is_reset_waits_for_no_credit() {
     }
     while a.next_control().is_some() {}
     assert!(!a.has_unsent(), "{a:#?}");
+}
+
+#[test]
+fn credit_of_its_own_lets_a_stream_go_on() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    let mut data = Bytes::from(vec![1; 100_000]);
+    handle(&mut a, &mut outbox, id, |s| {
+        s.write(&mut data).unwrap();
+    });
+    carry(&mut a, &mut b);
+    assert!(a.has_unsent() && a.next_data(MAX_PAYLOAD, false, 0).is_none());
+    let (stream, limit) = (id, OWN_CREDIT + 1000);
+    a.on_control(&Control::StreamCredit { stream, limit })
+        .unwrap();
+    let Some(Content::Data { payload, .. }) = a.next_data(MAX_PAYLOAD, false, 0) else {
+        panic!("{a:#?}");
+    };
+    assert_eq!(payload.len(), 1000);
 }
 
 #[test]
