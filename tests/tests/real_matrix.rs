@@ -12,7 +12,7 @@ use posthole_tests::conformance::pair::{Pair, listener};
 use posthole_tests::conformance::runtime::{Dial, Listener, Session, Stream};
 use posthole_tests::conformance::talk::{MIB, both_ways, ping_pong};
 use posthole_tests::conformance::world::{World, until};
-use real::{Proxy, haproxy, lighttpd, nginx, squid, tinyproxy};
+use real::{Proxy, apache, haproxy, lighttpd, nginx, privoxy, squid, tinyproxy, varnish};
 use runtimes::{Blocking, Loopback, Smol};
 use std::net::SocketAddr;
 use std::thread;
@@ -130,6 +130,22 @@ fn lighttpd_alone(server: SocketAddr) -> Option<Boxes> {
     })
 }
 
+fn varnish_alone(server: SocketAddr) -> Option<Boxes> {
+    Some(Boxes::reverse(vec![varnish::start(server)?]))
+}
+
+fn apache_in_front(server: SocketAddr) -> Option<Boxes> {
+    Some(Boxes::reverse(vec![apache::start(server)?]))
+}
+
+fn apache_as_a_proxy(server: SocketAddr) -> Option<Boxes> {
+    Some(Boxes::forward(server, vec![apache::start_forward()?]))
+}
+
+fn privoxy_alone(server: SocketAddr) -> Option<Boxes> {
+    Some(Boxes::forward(server, vec![privoxy::start()?]))
+}
+
 macro_rules! boxes {
     ($($make:ident,)*) => {
         mod threads_to_tasks {
@@ -166,6 +182,10 @@ boxes! {
     haproxy_and_nginx,
     squid_and_nginx,
     lighttpd_alone,
+    varnish_alone,
+    apache_in_front,
+    apache_as_a_proxy,
+    privoxy_alone,
 }
 
 fn play<W: World>(make: Make) {

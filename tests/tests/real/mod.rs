@@ -4,12 +4,15 @@
 //! A proxy that is not installed is a reason to skip a test, said on standard error; with `CI=true` it is a failure.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its part.
 
+pub mod apache;
 pub mod haproxy;
 pub mod lighttpd;
 pub mod namespace;
 pub mod nginx;
+pub mod privoxy;
 pub mod squid;
 pub mod tinyproxy;
+pub mod varnish;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
