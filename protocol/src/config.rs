@@ -419,4 +419,43 @@ mod tests {
         assert!(never.build().is_ok());
         assert!(says(Config::builder().wait(Duration::MAX)).contains("wait <= 10 min"));
     }
+
+    /// The last value that fits, and the first that does not.
+    #[test]
+    fn every_inequality_is_exact() {
+        let (c, tick) = (Config::default(), Duration::from_nanos(1));
+        let b = Config::builder;
+        let free = || b().give_up(Duration::ZERO).idle(Duration::MAX);
+        let dropped = c.give_up + c.wait * 3 + c.patience;
+        let late = c.timer_first - c.grace;
+        for (fits, does_not) in [
+            (b().requests(32), b().requests(33)),
+            (b().requests(4).hold(3), b().requests(4).hold(4)),
+            (b().requests(4).hold(1), b().requests(4).hold(0)),
+            (b().wait_first(c.wait), b().wait_first(c.wait + tick)),
+            (free().wait(secs(600)), free().wait(secs(600) + tick)),
+            (
+                free().patience(secs(3600)),
+                free().patience(secs(3600) + tick),
+            ),
+            (b().ack_delay(late - tick), b().ack_delay(late)),
+            (
+                free().patience(c.timer_max + tick),
+                free().patience(c.timer_max),
+            ),
+            (b().idle(dropped), b().idle(dropped - tick)),
+            (b().body_max(16 << 20), b().body_max((16 << 20) + 1)),
+            (b().body_first(BODY_MIN), b().body_first(BODY_MIN - 1)),
+            (b().body_first(c.body_max), b().body_first(c.body_max + 1)),
+            (b().streams(16), b().streams(15)),
+            (b().streams(65_536), b().streams(65_537)),
+            (b().bundle_messages(1), b().bundle_messages(0)),
+            (b().pool((1 << 40) - 1), b().pool(1 << 40)),
+            (b().send_pool((1 << 40) - 1), b().send_pool(1 << 40)),
+            (b().pool(64 * 1024), b().pool(64 * 1024 - 1)),
+        ] {
+            assert!(fits.clone().build().is_ok(), "{:?}", fits.build());
+            assert!(does_not.clone().build().is_err(), "{does_not:?}");
+        }
+    }
 }
