@@ -446,3 +446,25 @@ fn the_answer_to_an_opening_is_not_streamed() {
         .collect();
     assert_eq!(answers, [false]);
 }
+
+/// §9.1: a request may hold several bundles of its exchange; what follows of another one is not read.
+#[test]
+fn several_bundles_in_one_request() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    let mut body = Vec::new();
+    for (offset, payload, other) in [(0, b"one ", 0), (4, b"two ", 0), (8, b"lost", 1)] {
+        fake.exchange += other;
+        body.extend_from_slice(&fake.body(&[data(0, offset, payload)]));
+        fake.exchange -= 1;
+    }
+    fake.exchange += 1;
+    fake.put(body.into());
+    let machine = &mut fake.session().unwrap().machine;
+    let id = machine.accept().unwrap();
+    let mut stream = machine.stream(id).unwrap();
+    let mut read = Vec::new();
+    while let Ok(Read::Chunk(bytes)) = stream.read(usize::MAX) {
+        read.extend_from_slice(&bytes);
+    }
+    assert_eq!(read, b"one two ");
+}
