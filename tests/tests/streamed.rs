@@ -103,7 +103,8 @@ fn a_stream_that_is_silent_beside_answers_is_given_up_soon() {
             let (now, body) = (Instant::from_micros(fake.now), fake.body_of(other, &[]));
             fake.client.feed_response(now, other, body).unwrap();
         }
-        assert!(fake.now - began < 10 * SEC, "it is still believed");
+        // What was promised, and two timers.
+        assert!(fake.now - began < 4 * SEC, "it is still believed");
     }
 }
 

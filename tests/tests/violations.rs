@@ -306,6 +306,12 @@ fn every_bound_is_exact() {
         &[data(0, 5, b"abc"), last(0, 7, b"")],
         &[data(1, 5, b"abc"), last(1, 7, b"")],
     );
+    // So many parts with gaps between them.
+    let parts = |stream, count| -> Vec<Content> {
+        (0..count).map(|n| data(stream, 2 * n + 1, b"x")).collect()
+    };
+    fine(&parts(0, 256), &parts(1, 256));
+    both(Violation::Scattered, &parts(0, 257), &parts(1, 257));
     both(
         Violation::FinalSize,
         &[last(0, 0, b"ab"), data(0, 1, b"xy")],

@@ -380,6 +380,17 @@ mod tests {
         assert_eq!(session.speak_at(1, room), None);
     }
 
+    /// S5: who gathers waits for no longer than half of what the way takes.
+    #[test]
+    fn what_gathers_waits_for_half_a_round_trip_at_most() {
+        let (mut session, _) = writing(1, 1);
+        let most = session.gather;
+        for (trip, gather) in [(most, most / 2), (most * 2, most), (most * 9, most)] {
+            session.on_round_trip(trip);
+            assert_eq!(session.gather, gather);
+        }
+    }
+
     const ROOM: Room = Room {
         bytes: 256 * 1024,
         small: false,
