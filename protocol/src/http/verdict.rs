@@ -52,15 +52,15 @@ pub fn verdict<'h>(
         401 | 403 | 404 | 405 | 410 => (Failure::Refused { status }, None),
         _ => (Failure::Middlebox { status }, None),
     };
+    // What is ours has no words for people.
+    let words = title(first).or_else(|| line(first).filter(|_| note.is_none()));
     let said = [
         note,
         header("Server").map(|v| format!("Server: {}", printable(v))),
         header("Via").map(|v| format!("Via: {}", printable(v))),
         header("X-Squid-Error").map(|v| format!("X-Squid-Error: {}", printable(v))),
         header("Location").map(|v| format!("Location: {}", printable(v))),
-        title(first)
-            .or_else(|| line(first))
-            .map(|t| format!("\"{t}\"")),
+        words.map(|t| format!("\"{t}\"")),
     ];
     let mut who = String::new();
     for fact in said.into_iter().flatten() {
@@ -220,11 +220,7 @@ mod tests {
         );
         assert_eq!(who(200, &[], b""), "an empty answer");
         assert_eq!(
-            who(
-                200,
-                &[("Posthole", "1"), ("Posthole-Exchange", "9")],
-                b"\xf8\x01"
-            ),
+            who(200, &[("Posthole", "1"), ("Posthole-Exchange", "9")], b"x"),
             "the answer to exchange 9"
         );
         assert_eq!(
