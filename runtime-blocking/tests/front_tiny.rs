@@ -58,7 +58,7 @@ fn what_is_no_request_of_ours_is_refused() {
         ("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", 404),
         ("POST /p HTTP/1.1\r\n\r\n", 411),
         (
-            "POST /p HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+            "POST /p HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
             400,
         ),
         ("POST /p HTTP/1.1\r\nContent-Length: x\r\n\r\nx", 400),
@@ -76,6 +76,10 @@ fn what_is_no_request_of_ours_is_refused() {
     post(&mut stream, &[0; 1001]);
     assert_eq!(read_status(&mut stream), 413);
     assert_eq!(dummy.begun(), 0);
+    let mut stream = connect_to(front.local_addr());
+    let again = "POST /p HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 1\r\n\r\nx";
+    stream.write_all(again.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut stream).body, b"x");
 }
 
 fn read_status(stream: &mut TcpStream) -> u16 {
