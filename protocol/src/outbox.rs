@@ -353,21 +353,24 @@ impl Outbox {
         Some(flight.sent_at)
     }
 
-    /// When the first message that is to go again may go.
-    pub(crate) fn due_at(&self) -> Option<Instant> {
-        self.due.values().min().copied()
+    /// When `take` has a message to give that costs at most `room` bytes, if nothing else happens; a moment that has
+    /// passed: now. The lowest number that is due goes first, and while it does not fit only a lower one goes.
+    pub(crate) fn again_at(&self, now: Instant, room: usize) -> Option<Instant> {
+        let mut first = self.due.iter().find(|(_, at)| **at <= now);
+        let mut before = u64::MAX;
+        loop {
+            let (number, at) =
+                first.or_else(|| self.due.range(..before).min_by_key(|(_, at)| **at))?;
+            if self.fits(*number, room) {
+                return Some(*at);
+            }
+            (first, before) = (None, *number);
+        }
     }
 
-    /// Whether the first message that may go again by the time it is due costs at most `room` bytes.
-    pub(crate) fn fits(&self, now: Instant, room: usize) -> bool {
-        let first = self
-            .due
-            .iter()
-            .find(|(_, at)| **at <= now)
-            .or_else(|| self.due.iter().min_by_key(|(_, at)| **at));
-        first
-            .and_then(|(n, _)| self.item(*n))
-            .is_some_and(|i| payload_len(&i.content) as usize + CONTROL_COST <= room)
+    fn fits(&self, number: u64, room: usize) -> bool {
+        let item = self.item(number);
+        item.is_some_and(|i| payload_len(&i.content) as usize + CONTROL_COST <= room)
     }
 
     /// About how many bytes are due again by now.

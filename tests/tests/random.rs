@@ -143,7 +143,6 @@ fn a_stream_on_its_way_each_way_is_not_the_end() {
 
 /// S9: what becomes due with a lower number than one that does not fit goes before it, and nobody said when.
 #[test]
-#[ignore = "open: `Outbox::fits` looks at the first that is due now, not at when another one will be the first"]
 fn what_becomes_due_before_one_that_does_not_fit_is_told_in_time() {
     let weather = Weather {
         seed: 16787574025235592846,

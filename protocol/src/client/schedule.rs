@@ -192,10 +192,7 @@ impl Client {
     /// goes with what is new; (c) a response.
     fn classic_speak_at(&self, room: Room) -> Option<Instant> {
         let (session, now) = (&self.session, self.session.now);
-        let again = session
-            .outbox
-            .due_at()
-            .filter(|_| session.outbox.fits(now, room.bytes));
+        let again = session.outbox.again_at(now, room.bytes);
         let new = session.streams.sendable() > 0 && session.may_number();
         let many =
             session.streams.sendable_messages() >= usize::from(session.config.bundle_messages);

@@ -66,8 +66,34 @@ fn s7_lost_twice_goes_again_at_once_and_then_paced() {
     assert_eq!(due(&mut o, 1, T0), [0]);
     o.lost(1, T0, PACE, PACE_MAX);
     assert_eq!(due(&mut o, 2, T0), []);
-    assert_eq!(o.due_at(), Some(T0.after(PACE)));
+    assert_eq!(o.again_at(T0, usize::MAX), Some(T0.after(PACE)));
     assert_eq!(due(&mut o, 2, T0.after(PACE)), [0]);
+}
+
+/// While the lowest that is due does not fit, only a lower one goes, when it becomes due.
+#[test]
+fn s9_what_goes_again_is_told_in_time() {
+    let mut o = Outbox::default();
+    fly(&mut o, 0, 1);
+    o.lost(0, T0, PACE, PACE_MAX);
+    assert_eq!(due(&mut o, 1, T0), [0]);
+    o.begin(2, T0);
+    o.number(
+        2,
+        Content::Data {
+            stream: StreamId(2),
+            offset: 0,
+            fin: false,
+            payload: Bytes::from(alloc::vec![1; 5000]),
+        },
+    );
+    o.end(2);
+    o.late(2, T0);
+    assert_eq!(o.again_at(T0, 5000), None);
+    o.lost(1, T0, PACE, PACE_MAX);
+    assert_eq!(o.again_at(T0, 5000), Some(T0.after(PACE)));
+    assert_eq!(o.again_at(T0, 6000), Some(T0));
+    assert_eq!(due(&mut o, 3, T0.after(PACE)), [0, 1]);
 }
 
 #[test]

@@ -191,8 +191,7 @@ impl Session {
         });
         let again = self
             .outbox
-            .due_at()
-            .filter(|_| self.outbox.fits(now, room.bytes - CONTROL_ROOM));
+            .again_at(now, room.bytes.saturating_sub(CONTROL_ROOM));
         let owed = if room.long {
             self.owed_soon_at()
         } else {
