@@ -111,19 +111,32 @@ impl Outbox {
     /// Begins what `exchange` carries; `numbered` and `take` then add to it. A second bundle of the same exchange
     /// adds to the first, and its time begins anew.
     pub(crate) fn begin(&mut self, exchange: u64, now: Instant) {
-        if let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) {
-            (flight.sent_at, flight.late, flight.overtaken) = (now, false, 0);
-        } else {
-            self.fly(exchange, now, 0);
+        match self.flight(exchange) {
+            Some(flight) => (flight.sent_at, flight.late, flight.overtaken) = (now, false, 0),
+            None => self.fly(exchange, now, 0),
         }
     }
 
     /// The same for another bundle of a long exchange, whose time goes on: it begins anew with every acknowledgement.
     pub(crate) fn begin_long(&mut self, exchange: u64, now: Instant) {
-        match self.flights.iter_mut().find(|f| f.exchange == exchange) {
+        match self.flight(exchange) {
             Some(flight) => flight.bundles = flight.bundles.saturating_add(1),
             None => self.fly(exchange, now, 1),
         }
+    }
+
+    /// A long exchange begins anew, and what it carried may arrive all the same: that is then a flight of its own, late,
+    /// and lost when the exchange is.
+    pub(crate) fn anew(&mut self, exchange: u64, now: Instant) {
+        self.late(exchange, now);
+        if let Some(flight) = self.flight(exchange) {
+            (flight.ended, flight.sent_at) = (true, now);
+        }
+    }
+
+    fn flight(&mut self, exchange: u64) -> Option<&mut Flight> {
+        let mut flights = self.flights.iter_mut();
+        flights.find(|f| f.is(exchange))
     }
 
     fn fly(&mut self, exchange: u64, now: Instant, bundles: u32) {
@@ -179,7 +192,7 @@ impl Outbox {
         let before = item.lost.saturating_add(u16::from(item.flying));
         let (bytes, again) = (payload_len(&item.content), before.min(255) as u8);
         item.flying = item.flying.saturating_add(1);
-        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
+        let Some(flight) = self.flight(exchange) else {
             return;
         };
         flight.bytes += bytes;
@@ -192,7 +205,7 @@ impl Outbox {
 
     /// Bytes of payload that this exchange carries and that are not acknowledged.
     pub(crate) fn flying_bytes(&self, exchange: u64) -> u64 {
-        let flight = self.flights.iter().find(|f| f.exchange == exchange);
+        let flight = self.flights.iter().find(|f| f.is(exchange));
         flight.map_or(0, |f| f.bytes)
     }
 
@@ -254,7 +267,7 @@ impl Outbox {
                 |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
             let mut done = SmallVec::<[_; 4]>::new();
             self.flights.retain_mut(|f| {
-                if f.bundles > 0 && f.on_progress(base) {
+                if f.is_long() && f.on_progress(base) {
                     f.sent_at = now;
                 }
                 let flies = f
@@ -280,29 +293,28 @@ impl Outbox {
     /// Nothing of this exchange can arrive any more: what only it carried goes again, at once the first time, then
     /// after `pace` doubling with every loss up to `pace_max` (A17).
     pub(crate) fn lost(&mut self, exchange: u64, now: Instant, pace: Duration, pace_max: Duration) {
-        let Some(at) = self.flights.iter().position(|f| f.exchange == exchange) else {
-            return;
-        };
-        for number in self.flights.swap_remove(at).numbers.into_iter().flatten() {
-            let Some(index) = number.checked_sub(self.base) else {
-                continue;
-            };
-            let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else {
-                continue;
-            };
-            item.flying = item.flying.saturating_sub(1);
-            item.lost = item.lost.saturating_add(1);
-            if item.flying == 0 {
-                let at = now.after(backoff((item.lost - 1).min(255) as u8, pace, pace_max));
-                let due = self.due.entry(number).or_insert(at);
-                *due = at.min(*due);
+        while let Some(at) = self.flights.iter().position(|f| f.exchange == exchange) {
+            for number in self.flights.swap_remove(at).numbers.into_iter().flatten() {
+                let Some(index) = number.checked_sub(self.base) else {
+                    continue;
+                };
+                let Some(item) = self.items.get_mut(index as usize).filter(|i| !i.acked) else {
+                    continue;
+                };
+                item.flying = item.flying.saturating_sub(1);
+                item.lost = item.lost.saturating_add(1);
+                if item.flying == 0 {
+                    let at = now.after(backoff((item.lost - 1).min(255) as u8, pace, pace_max));
+                    let due = self.due.entry(number).or_insert(at);
+                    *due = at.min(*due);
+                }
             }
         }
     }
 
     /// This exchange is slower than it should be: what it carries may go in another one, too.
     pub(crate) fn late(&mut self, exchange: u64, now: Instant) {
-        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
+        let Some(flight) = self.flights.iter_mut().find(|f| f.is(exchange)) else {
             return;
         };
         flight.late = true;
@@ -321,7 +333,7 @@ impl Outbox {
 
     /// A long exchange that was slow is not so any more: what it carries need go in no other, as far as it has not yet.
     pub(crate) fn prompt(&mut self, exchange: u64) {
-        let Some(flight) = self.flights.iter_mut().find(|f| f.exchange == exchange) else {
+        let Some(flight) = self.flights.iter_mut().find(|f| f.is(exchange)) else {
             return;
         };
         if core::mem::take(&mut flight.late) {
@@ -333,7 +345,7 @@ impl Outbox {
 
     /// Whether `exchange` carries something that is not acknowledged.
     pub(crate) fn is_flying(&self, exchange: u64) -> bool {
-        self.flights.iter().any(|f| f.exchange == exchange)
+        self.flights.iter().any(|f| f.is(exchange))
     }
 
     /// The exchanges that carry something not acknowledged.
@@ -349,7 +361,7 @@ impl Outbox {
     /// When what this long exchange carries left, if that was in one bundle.
     pub(crate) fn single(&self, exchange: u64) -> Option<Instant> {
         let mut flights = self.flights.iter();
-        let flight = flights.find(|f| f.exchange == exchange && f.bundles <= 1)?;
+        let flight = flights.find(|f| f.is(exchange) && f.bundles <= 1)?;
         Some(flight.sent_at)
     }
 

@@ -58,7 +58,7 @@ fn both_copies_get_the_same_answer() {
     assert_eq!(bodies[0], bodies[1], "exchange {newest}");
 }
 
-/// §5.9.4: what the streamed answer to the first copy carried has gone nowhere: the second's has it again, and waits for no
+/// §5.9.4: what the streamed answer to the first copy carried may go nowhere: the second's has it again, and waits for no
 /// timer.
 #[test]
 fn what_a_streamed_answer_carried_comes_again_to_the_second_copy() {

@@ -19,6 +19,8 @@ pub(super) struct Flight {
     /// Re-sendings before, of the most re-sent message in it: doubles its timer.
     pub(super) again: u8,
     pub(super) late: bool,
+    /// Its exchange has begun anew and adds nothing to it.
+    pub(super) ended: bool,
     /// How many bundles of a long exchange; 0 for a short one.
     pub(super) bundles: u32,
     /// So many that left later and were no smaller have arrived.
@@ -60,9 +62,20 @@ impl Flight {
             bytes: 0,
             again: 0,
             late: false,
+            ended: false,
             bundles,
             overtaken: 0,
         }
+    }
+
+    /// Whether it is what `exchange` adds to.
+    pub(super) fn is(&self, exchange: u64) -> bool {
+        self.exchange == exchange && !self.ended
+    }
+
+    /// Whether more may be added to it, bundle by bundle, as its exchange is a long one.
+    pub(super) fn is_long(&self) -> bool {
+        self.bundles > 0 && !self.ended
     }
 
     /// What is to be known of it to time it.
@@ -74,8 +87,8 @@ impl Flight {
             bytes: f.bytes,
             again: f.again,
             late: f.late,
-            long: f.bundles > 0,
-            single: f.bundles <= 1,
+            long: f.is_long(),
+            single: f.bundles <= 1 && !f.ended,
             overtaken: f.overtaken >= OVERTAKEN,
         }
     }

@@ -125,6 +125,32 @@ fn what_a_connection_carries_goes_in_no_other_once_it_is_heard_again() {
     assert_eq!(due(&mut o, 1, T0), [0]);
 }
 
+/// §5.9.4: it may arrive all the same, so it goes once more, and not a third time before one of the two is lost.
+#[test]
+fn l5_what_the_answer_to_a_first_copy_carried_may_still_arrive() {
+    let mut o = Outbox::default();
+    o.begin_long(0, T0);
+    o.number(0, data(0));
+    o.end(0);
+    o.anew(0, T0);
+    assert!(!o.is_flying(0));
+    assert_eq!(o.flying_bytes(0), 0);
+    assert_eq!(due(&mut o, 1, T0), [0]);
+    o.late(1, T0);
+    assert_eq!(due(&mut o, 2, T0), []);
+    let ended: Vec<_> = o.flights().filter(|f| f.exchange == 0).collect();
+    assert!(matches!(&ended[..], [f] if f.late && !f.long && !f.single));
+    // What follows under that number is another flight, and both are lost with it.
+    o.begin_long(0, T0);
+    o.number(0, data(1));
+    o.end(0);
+    assert_eq!(o.flying_bytes(0), 10);
+    o.lost(0, T0, PACE, PACE_MAX);
+    assert_eq!(due(&mut o, 2, T0), [1]);
+    o.lost(1, T0, PACE, PACE_MAX);
+    assert_eq!(due(&mut o, 3, T0.after(PACE_MAX)), [0]);
+}
+
 #[test]
 fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     let mut o = Outbox::default();
@@ -163,6 +189,10 @@ enum Step {
     Fly(u64),
     Lost(usize),
     Late(usize),
+    /// Another bundle of the long exchange.
+    Long(u64),
+    /// Its request has come once more.
+    Anew,
     Ack(u64, u64, u64),
 }
 
@@ -171,6 +201,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0u64..5).prop_map(Step::Fly),
         (0usize..8).prop_map(Step::Lost),
         (0usize..8).prop_map(Step::Late),
+        (0u64..5).prop_map(Step::Long),
+        Just(Step::Anew),
         (0u64..30, 0u64..5, 0u64..5).prop_map(|(a, b, c)| Step::Ack(a, b, c)),
     ]
 }
@@ -181,6 +213,7 @@ proptest! {
     fn l2_l5_hold_whatever_happens(steps in proptest::collection::vec(step(), 0..120)) {
         let (mut o, mut now, mut exchange) = (Outbox::default(), T0, 0u64);
         let (mut sent, mut lost): (Map<u64, u32>, Map<u64, u32>) = Default::default();
+        let mut long = None;
         let (mut acked, mut flights) = (std::collections::BTreeSet::new(), Map::<u64, Vec<u64>>::new());
         for s in steps {
             now = now.after(Duration::from_millis(50));
@@ -197,9 +230,34 @@ proptest! {
                     flights.insert(exchange, carried);
                     exchange += 1;
                 }
+                Step::Long(new) => {
+                    let number = *long.get_or_insert(exchange);
+                    exchange = exchange.max(number + 1);
+                    o.begin_long(number, now);
+                    let mut carried: Vec<u64> = core::iter::from_fn(|| o.take(number, now, usize::MAX))
+                        .map(|m| m.number)
+                        .collect();
+                    for _ in 0..new {
+                        let n = o.next_number();
+                        o.number(number, data(n));
+                        carried.push(n);
+                    }
+                    o.end(number);
+                    for n in &carried {
+                        *sent.entry(*n).or_default() += 1;
+                        prop_assert!(!acked.contains(n), "sent after it was acknowledged");
+                    }
+                    flights.entry(number).or_default().extend(carried);
+                }
+                Step::Anew => {
+                    if let Some(number) = long {
+                        o.anew(number, now);
+                    }
+                }
                 Step::Lost(i) => {
                     if let Some(e) = flights.keys().nth(i).copied() {
                         o.lost(e, now, PACE, PACE_MAX);
+                        long = long.filter(|number| *number != e);
                         for n in flights.remove(&e).unwrap() {
                             *lost.entry(n).or_default() += 1;
                         }
@@ -225,6 +283,7 @@ proptest! {
             }
             let open = (0..o.next_number()).filter(|n| !acked.contains(n)).count() as u64;
             prop_assert_eq!(o.bytes(), open * 10);
+            o.check();
             prop_assert!(o.due.keys().all(|n| !acked.contains(n)));
         }
         // What nothing carries any more is due: nothing is forgotten.

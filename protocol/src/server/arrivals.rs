@@ -117,7 +117,7 @@ impl Server {
                     self.outgoing_empty(old, number);
                 }
                 if copy.streamed {
-                    self.on_lost(number);
+                    self.session.outbox.anew(number, self.session.now);
                 }
             }
             Arrival::Answered => {
