@@ -257,12 +257,40 @@ fn bounded(mut op: Op, classic: bool) -> Op {
     op
 }
 
+/// What both ends know, as a line of the ladder.
+fn note(pair: &mut Pair, what: &str) {
+    let end = pair.client();
+    let client = format!(
+        "c0 {what}: next {:?}, {:?}, {:?}",
+        end.machine.next_timeout(),
+        end.machine.learned(),
+        end.machine.stats(),
+    );
+    let server = pair.server().map(|end| {
+        let (next, stats) = (end.machine.next_timeout(), end.machine.stats());
+        format!("s0 {what}: next {next:?}, {stats:?}")
+    });
+    let now = pair.now;
+    pair.net.trace.line(now, client);
+    if let Some(server) = server {
+        pair.net.trace.line(now, server);
+    }
+}
+
+/// As [`play`], for who doesn't ask what happened.
+///
+/// # Panics
+/// As [`play`].
+pub fn run(weather: &Weather, ops: &[Op]) {
+    play(weather, ops, |_| {});
+}
+
 /// Plays the operations under the weather, then heals the network: L1 to L6 hold all along, and everything is
-/// delivered in the end.
+/// delivered in the end. `prepare` is done before.
 ///
 /// # Panics
 /// If any of that is not so.
-pub fn run(weather: &Weather, ops: &[Op]) {
+pub fn play(weather: &Weather, ops: &[Op], prepare: impl FnOnce(&mut Pair)) -> Pair {
     let mut pair = if weather.classic {
         Pair::with(weather.seed, settings::classic())
     } else {
@@ -270,6 +298,7 @@ pub fn run(weather: &Weather, ops: &[Op]) {
         let client = client.expect("the defaults are in bounds");
         Pair::many(weather.seed, 1, client, settings::direct())
     };
+    prepare(&mut pair);
     pair.net.direct.allowed = weather.direct;
     let ops: Vec<Op> = ops
         .iter()
@@ -300,6 +329,7 @@ pub fn run(weather: &Weather, ops: &[Op]) {
     pair.net.rule = Box::new(move |_| fault(&mut rng, percent));
     for op in &ops {
         apply(&mut pair, op);
+        note(&mut pair, &format!("after {op:?}"));
         assert!(
             pair.client().closed.is_none(),
             "closed: {:?}",
@@ -309,6 +339,7 @@ pub fn run(weather: &Weather, ops: &[Op]) {
     pair.net.heal();
     pair.net.conditions = weather_alone;
     pair.run_to_end(600 * SEC);
+    note(&mut pair, "has delivered everything");
     // At rest: silence costs one exchange per wait (L5), and the server holds one (L3).
     let awake = |pair: &Pair| {
         let servers = pair.hosts.iter().flat_map(|host| &host.sessions);
@@ -332,4 +363,6 @@ pub fn run(weather: &Weather, ops: &[Op]) {
         cost <= 120 / 5 + 3,
         "{cost} exchanges in two minutes of silence"
     );
+    note(&mut pair, "at rest");
+    pair
 }

@@ -8,29 +8,49 @@ use posthole_protocol::wire::{
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-/// The last lines of a run.
+/// The last lines of a run, and the sum of all that happened in it.
 #[derive(Debug, Default)]
 pub struct Trace {
     lines: VecDeque<String>,
     dropped: u64,
+    keeps_all: bool,
+    sum: crc32fast::Hasher,
 }
 
 /// How many lines are kept.
 const KEPT: usize = 600;
 
 impl Trace {
+    /// Keeps all lines from now on.
+    pub fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
     /// Adds a line.
     pub fn line(&mut self, now: u64, text: impl AsRef<str>) {
-        if self.lines.len() == KEPT {
+        if self.lines.len() == KEPT && !self.keeps_all {
             self.lines.pop_front();
             self.dropped += 1;
         }
-        self.lines.push_back(format!(
+        let line = format!(
             "{:>5}.{:06} {}",
             now / 1_000_000,
             now % 1_000_000,
             text.as_ref()
-        ));
+        );
+        self.sum.update(line.as_bytes());
+        self.lines.push_back(line);
+    }
+
+    /// Adds the bytes of a body, of which lines say the most part, to the sum.
+    pub fn body(&mut self, body: &[u8]) {
+        self.sum.update(body);
+    }
+
+    /// How many lines there were, and a sum over them and all bodies: another run with the same one was the same.
+    pub fn sum(&self) -> (u64, u32) {
+        let lines = self.dropped + self.lines.len() as u64;
+        (lines, self.sum.clone().finalize())
     }
 
     /// All lines that are kept.

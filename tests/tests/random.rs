@@ -2,66 +2,12 @@
 //! heals everything is delivered. PROPTEST_CASES says how many; the seed of a failure is printed with its trace.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use drawn::{op, weather};
 use posthole_protocol::Carrier;
 use posthole_tests::chaos::{Op, Weather, run};
 use proptest::prelude::*;
 
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        6 => (any::<bool>(), 0u64..60_000, 1usize..20_000, 0u64..30_000, any::<bool>())
-            .prop_map(|(server, send, chunk, pace, slow)| Op::Open { server, send, chunk, pace, slow }),
-        1 => (any::<bool>(), 0usize..8).prop_map(|(server, which)| Op::Reset { server, which }),
-        1 => (any::<bool>(), 0usize..8).prop_map(|(server, which)| Op::Stop { server, which }),
-        8 => (0u64..2_000_000).prop_map(|micros| Op::Pass { micros }),
-        1 => Just(Op::Kill),
-        1 => (0u64..8_000_000).prop_map(|micros| Op::Silence { micros }),
-        1 => Just(Op::CutWires),
-        1 => Just(Op::Swallow),
-        1 => Just(Op::Forms),
-        1 => (any::<bool>(), 0u64..40_000_000).prop_map(|(server, micros)| Op::Sleep { server, micros }),
-    ]
-}
-
-/// What is on the way besides faults.
-fn boxes() -> impl Strategy<Value = Weather> {
-    let carrier = prop_oneof![
-        4 => Just(Carrier::Auto),
-        1 => Just(Carrier::Streamed),
-        1 => Just(Carrier::Exchange),
-    ];
-    let direct = prop_oneof![3 => Just(Some(false)), 2 => Just(Some(true)), 1 => Just(None)];
-    let limit = prop_oneof![4 => Just(None), 1 => (40_000usize..300_000).prop_map(Some)];
-    let lanes = prop_oneof![6 => Just(None), 1 => (1usize..4).prop_map(Some)];
-    let hold = prop_oneof![6 => Just(None), 1 => (3_000_000u64..20_000_000).prop_map(Some)];
-    (carrier, direct, any::<bool>(), limit, lanes, hold).prop_map(
-        |(carrier, direct, streams, limit, lanes, hold)| Weather {
-            carrier,
-            direct,
-            streams,
-            limit,
-            lanes,
-            hold,
-            ..Weather::fair(0)
-        },
-    )
-}
-
-fn weather() -> impl Strategy<Value = Weather> {
-    let rate = prop_oneof![3 => Just(None), 1 => (50_000u64..2_000_000).prop_map(Some)];
-    let faults = (any::<u64>(), 0u64..60, 0u64..200_000, rate, any::<bool>());
-    (faults, prop::bool::weighted(0.1), boxes()).prop_map(|(faults, classic, boxes)| {
-        let (seed, percent, jitter, rate, hangups) = faults;
-        Weather {
-            seed,
-            percent,
-            jitter,
-            rate,
-            hangups,
-            classic,
-            ..boxes
-        }
-    })
-}
+mod drawn;
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::with_cases(

@@ -151,6 +151,7 @@ impl Net {
         let says = trace::request(id, &body);
         self.trace
             .line(now, format!("c{client} {exchange} => {says}"));
+        self.trace.body(&body);
         self.tally.sent(client, Side::Client, body.len(), &numbers);
         let path = self.direct.clone();
         let mut wires = self.wires.iter_mut();
@@ -177,6 +178,7 @@ impl Net {
         let says = trace::answer(&self.ids[client], exchange.number(), &body);
         self.trace
             .line(now, format!("s{client} {exchange} <= {says}"));
+        self.trace.body(&body);
         self.tally.sent(client, Side::Server, body.len(), &numbers);
         let path = DirectPath {
             swallow: self.direct.swallow || wire.dead,

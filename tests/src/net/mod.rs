@@ -130,6 +130,7 @@ impl Net {
                 trace::request(&self.ids[client], &body)
             ),
         );
+        self.trace.body(&body);
         self.tally.sent(client, Side::Client, body.len(), &numbers);
         if let Some(record) = &mut self.record {
             record.requests.push((client, body.clone()));
@@ -250,6 +251,7 @@ impl Net {
         if nowhere {
             self.tally.lost(client, Side::Server, &numbers);
         }
+        self.trace.body(&body);
         self.tally.sent(client, Side::Server, body.len(), &numbers);
         if let Some(record) = &mut self.record {
             record.answers.push((client, exchange, body.clone()));

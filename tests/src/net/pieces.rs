@@ -32,6 +32,7 @@ impl Net {
         let says = trace::answer(&self.ids[client], exchange, &body);
         self.trace
             .line(now, format!("s{client} #{exchange} <~ {says}"));
+        self.trace.body(&body);
         self.tally.sent(client, Side::Server, body.len(), &numbers);
         let messages = numbers.iter().map(|range| range.end - range.start).sum();
         let wins = call

@@ -1,0 +1,300 @@
+//! What both machines do, to the microsecond and the byte, is what they did when it was recorded in `tests/ladders`.
+//!
+//! The machines are pure: the same inputs give the same outputs. So whatever a change changes in what they do shows here, and a
+//! change that is meant is recorded anew: `LADDERS=write cargo test -p posthole-tests --test ladders`. What is on a ladder is
+//! right or wrong by other tests.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use drawn::{op, weather};
+use posthole_protocol::Carrier;
+use posthole_tests::chaos::{Op, Weather, play};
+use posthole_tests::{MS, SEC};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+mod drawn;
+
+/// How many are drawn, of which only the sums are kept.
+const DRAWN: usize = 1_000;
+
+const HOW: &str = "if that is meant, LADDERS=write records it, and its diff shows what it changes";
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("ladders")
+        .join(format!("{name}.txt"))
+}
+
+/// Compares with what is recorded, or records it.
+fn compare(name: &str, is: &str) {
+    let path = file(name);
+    if std::env::var("LADDERS").is_ok_and(|what| what == "write") {
+        return std::fs::write(path, is).unwrap();
+    }
+    let was = std::fs::read_to_string(&path).unwrap_or_default();
+    let same = was
+        .lines()
+        .zip(is.lines())
+        .take_while(|(was, is)| was == is);
+    let at = same.count();
+    let (was, now) = (was.lines().nth(at), is.lines().nth(at));
+    assert!(
+        was.is_none() && now.is_none(),
+        "{}, line {}\nwas {}\nis  {}\n{HOW}",
+        path.display(),
+        at + 1,
+        was.unwrap_or("the end"),
+        now.unwrap_or("the end"),
+    );
+}
+
+fn open(server: bool, send: u64, chunk: usize, pace: u64) -> Op {
+    let slow = false;
+    Op::Open {
+        server,
+        send,
+        chunk,
+        pace,
+        slow,
+    }
+}
+
+const fn pass(micros: u64) -> Op {
+    Op::Pass { micros }
+}
+
+/// What is told line by line.
+fn told() -> Vec<(&'static str, Weather, Vec<Op>)> {
+    let fair = || Weather::fair(1);
+    let by = |carrier| Weather { carrier, ..fair() };
+    let direct = Weather {
+        direct: Some(true),
+        ..fair()
+    };
+    vec![
+        (
+            "a-word-each-way",
+            fair(),
+            vec![open(false, 5, 5, 0), pass(2 * SEC)],
+        ),
+        (
+            "bulk-each-way",
+            Weather {
+                rate: Some(1_000_000),
+                ..fair()
+            },
+            vec![
+                open(false, 400_000, 50_000, 0),
+                open(true, 10, 10, 0),
+                pass(SEC),
+                open(true, 300_000, 50_000, 0),
+            ],
+        ),
+        (
+            "direct",
+            direct.clone(),
+            vec![
+                open(false, 50_000, 5_000, 10 * MS),
+                pass(SEC),
+                Op::CutWires,
+                pass(400 * MS),
+                open(false, 20_000, 5_000, 0),
+                pass(SEC),
+                Op::Swallow,
+                open(false, 20_000, 100, MS),
+                pass(10 * SEC),
+            ],
+        ),
+        (
+            "direct-never-heard-of",
+            Weather {
+                direct: None,
+                ..fair()
+            },
+            vec![open(false, 1_000, 100, 200 * MS), pass(20 * SEC)],
+        ),
+        (
+            "streamed",
+            by(Carrier::Streamed),
+            vec![
+                open(false, 2_000, 100, 100 * MS),
+                pass(2 * SEC),
+                open(true, 2_000, 100, 50 * MS),
+                pass(2 * SEC),
+                open(true, 60_000, 20_000, 0),
+                pass(2 * SEC),
+                Op::Kill,
+                open(true, 500, 100, 50 * MS),
+            ],
+        ),
+        (
+            "streamed-kept-back",
+            Weather {
+                streams: false,
+                ..fair()
+            },
+            vec![
+                open(true, 2_000, 100, 100 * MS),
+                pass(10 * SEC),
+                open(true, 500, 100, 50 * MS),
+                pass(130 * SEC),
+            ],
+        ),
+        (
+            "bodies-are-limited",
+            Weather {
+                limit: Some(50_000),
+                rate: Some(2_000_000),
+                ..fair()
+            },
+            vec![
+                open(false, 300_000, 50_000, 0),
+                pass(3 * SEC),
+                open(true, 300_000, 50_000, 0),
+            ],
+        ),
+        (
+            "holds-are-limited",
+            Weather {
+                hold: Some(6 * SEC),
+                carrier: Carrier::Exchange,
+                ..fair()
+            },
+            vec![pass(90 * SEC), open(true, 100, 10, 20 * MS), pass(SEC)],
+        ),
+        (
+            "one-at-a-time",
+            Weather {
+                lanes: Some(1),
+                carrier: Carrier::Exchange,
+                ..fair()
+            },
+            vec![
+                open(false, 3_000, 300, 100 * MS),
+                pass(40 * SEC),
+                open(true, 3_000, 300, 100 * MS),
+                pass(40 * SEC),
+            ],
+        ),
+        (
+            "classic",
+            Weather {
+                classic: true,
+                ..fair()
+            },
+            vec![
+                open(false, 20_000, 1_000, 10 * MS),
+                pass(3 * SEC),
+                open(true, 20_000, 1_000, 10 * MS),
+            ],
+        ),
+        (
+            "only-forms",
+            fair(),
+            vec![
+                open(false, 100, 10, MS),
+                pass(SEC),
+                Op::Forms,
+                open(false, 100, 10, MS),
+                pass(10 * SEC),
+                Op::Forms,
+                open(false, 100, 10, MS),
+                pass(SEC),
+            ],
+        ),
+        (
+            "three-of-ten-fail",
+            Weather {
+                percent: 30,
+                carrier: Carrier::Exchange,
+                ..fair()
+            },
+            vec![
+                open(false, 30_000, 1_000, 10 * MS),
+                open(true, 10_000, 1_000, 10 * MS),
+                pass(SEC),
+                open(true, 20_000, 500, 0),
+            ],
+        ),
+        (
+            "silence-and-sleep",
+            by(Carrier::Exchange),
+            vec![
+                open(false, 5_000, 100, 20 * MS),
+                pass(300 * MS),
+                Op::Silence { micros: 9 * SEC },
+                pass(10 * SEC),
+                Op::Kill,
+                open(true, 1_000, 100, 0),
+                Op::Sleep {
+                    server: false,
+                    micros: 40 * SEC,
+                },
+                pass(SEC),
+            ],
+        ),
+        (
+            "given-up-and-slow",
+            fair(),
+            vec![
+                Op::Open {
+                    server: false,
+                    send: 60_000,
+                    chunk: 20_000,
+                    pace: 0,
+                    slow: true,
+                },
+                open(false, 60_000, 1_000, 10 * MS),
+                pass(200 * MS),
+                Op::Reset {
+                    server: false,
+                    which: 0,
+                },
+                Op::Stop {
+                    server: false,
+                    which: 1,
+                },
+                pass(SEC),
+            ],
+        ),
+    ]
+}
+
+fn ladder(weather: &Weather, ops: &[Op]) -> (u64, u32, String) {
+    let pair = play(weather, ops, |pair| pair.net.trace.keep_all());
+    let (lines, sum) = pair.net.trace.sum();
+    (lines, sum, pair.net.trace.text())
+}
+
+#[test]
+fn told_ones_go_as_they_went() {
+    for (name, weather, ops) in told() {
+        let (_, sum, text) = ladder(&weather, &ops);
+        compare(name, &format!("{text}sum {sum:08x}\n"));
+    }
+}
+
+/// `LADDER=NUMBER` prints one.
+#[test]
+fn drawn_ones_go_as_they_went() {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), rng);
+    let drawn = (weather(), prop::collection::vec(op(), 1..25));
+    let asked = std::env::var("LADDER").ok();
+    let mut sums = String::new();
+    for number in 0..DRAWN {
+        let (weather, ops) = drawn.new_tree(&mut runner).unwrap().current();
+        let (lines, sum, text) = ladder(&weather, &ops);
+        writeln!(sums, "{number}: {lines} lines, {sum:08x}").unwrap();
+        if asked
+            .as_ref()
+            .is_some_and(|asked| *asked == number.to_string())
+        {
+            println!("{text}");
+        }
+    }
+    compare("drawn", &sums);
+}
