@@ -7,7 +7,9 @@ use crate::oracle::{FlowKey, Side};
 use crate::pair::Pair;
 use crate::rng::Rng;
 use crate::{MS, SEC, settings};
-use posthole_protocol::{Carrier, Config, Failure, ReadError, ResetCode, WriteError};
+use posthole_protocol::{
+    Carrier, Config, ConfigBuilder, Failure, ReadError, ResetCode, WriteError,
+};
 
 /// What an application, or the world, does next.
 #[derive(Clone, Debug)]
@@ -93,6 +95,12 @@ pub struct Weather {
     pub lanes: Option<usize>,
     /// Microseconds after which they answer in the server's place.
     pub hold: Option<u64>,
+    /// Microseconds one way.
+    pub delay: u64,
+    /// How many exchanges may be open at once, if not as many as by default.
+    pub requests: Option<u8>,
+    /// Bytes that either side takes in beyond what each stream owns, if not as many as by default.
+    pub pool: Option<u64>,
 }
 
 impl Weather {
@@ -111,7 +119,21 @@ impl Weather {
             limit: None,
             lanes: None,
             hold: None,
+            delay: 25_000,
+            requests: None,
+            pool: None,
         }
+    }
+
+    /// The configuration that it asks of one side.
+    fn config(&self, mut builder: ConfigBuilder) -> Config {
+        if let Some(requests) = self.requests {
+            builder = builder.requests(requests);
+        }
+        if let Some(pool) = self.pool {
+            builder = builder.pool(pool).send_pool(pool);
+        }
+        builder.build().expect("weathers are in bounds")
     }
 }
 
@@ -294,9 +316,9 @@ pub fn play(weather: &Weather, ops: &[Op], prepare: impl FnOnce(&mut Pair)) -> P
     let mut pair = if weather.classic {
         Pair::with(weather.seed, settings::classic())
     } else {
-        let client = Config::builder().carrier(weather.carrier).build();
-        let client = client.expect("the defaults are in bounds");
-        Pair::many(weather.seed, 1, client, settings::direct())
+        let client = weather.config(Config::builder().carrier(weather.carrier));
+        let server = weather.config(Config::builder().direct_port(Some(7)));
+        Pair::many(weather.seed, 1, client, server)
     };
     prepare(&mut pair);
     pair.net.direct.allowed = weather.direct;
@@ -304,7 +326,10 @@ pub fn play(weather: &Weather, ops: &[Op], prepare: impl FnOnce(&mut Pair)) -> P
         .iter()
         .map(|op| bounded(op.clone(), weather.classic))
         .collect();
+    (pair.net.direct.delay, pair.net.direct.rate) = (weather.delay, weather.rate);
     let weather_alone = Conditions {
+        delay_up: weather.delay,
+        delay_down: weather.delay,
         jitter: weather.jitter,
         hangups: weather.hangups,
         streams: weather.streams,

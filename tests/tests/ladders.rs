@@ -7,6 +7,7 @@
 
 use drawn::{op, weather};
 use posthole_protocol::Carrier;
+use posthole_tests::app::Script;
 use posthole_tests::chaos::{Op, Weather, play};
 use posthole_tests::{MS, SEC};
 use proptest::prelude::*;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 mod drawn;
 
 /// How many are drawn, of which only the sums are kept.
-const DRAWN: usize = 1_000;
+const DRAWN: usize = 2_000;
 
 const HOW: &str = "if that is meant, LADDERS=write records it, and its diff shows what it changes";
 
@@ -263,21 +264,107 @@ fn told() -> Vec<(&'static str, Weather, Vec<Op>)> {
     ]
 }
 
-fn ladder(weather: &Weather, ops: &[Op]) -> (u64, u32, String) {
-    let pair = play(weather, ops, |pair| pair.net.trace.keep_all());
+/// Who ends the session, at the end of a ladder.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Client,
+    Server,
+    Both,
+    Aborts,
+}
+
+fn end(number: usize) -> Ends {
+    [Ends::Client, Ends::Server, Ends::Both, Ends::Aborts][number % 4]
+}
+
+/// Plays them, and then the end of the session with bytes on the way.
+fn ladder(weather: &Weather, ops: &[Op], ends: Ends) -> (u64, u32, String) {
+    let mut pair = play(weather, ops, |pair| pair.net.trace.keep_all());
+    pair.client().play(Script::bulk(20_000));
+    pair.settle();
+    if matches!(ends, Ends::Client | Ends::Both) {
+        pair.client().machine.close(7, "that was it");
+    }
+    if let (Ends::Server | Ends::Both, Some(server)) = (ends, pair.server()) {
+        server.machine.close(8, "enough");
+    }
+    if matches!(ends, Ends::Aborts) {
+        pair.client().machine.abort();
+    }
+    pair.settle();
+    pair.run_for(60 * SEC);
+    let client = pair.client().closed.clone();
+    let server = pair.server().and_then(|server| server.closed.clone());
+    let now = pair.now;
+    let line = format!("{ends:?} ended it: c0 {client:?}, s0 {server:?}");
+    pair.net.trace.line(now, line);
     let (lines, sum) = pair.net.trace.sum();
     (lines, sum, pair.net.trace.text())
 }
 
 #[test]
 fn told_ones_go_as_they_went() {
-    for (name, weather, ops) in told() {
-        let (_, sum, text) = ladder(&weather, &ops);
+    for (number, (name, weather, ops)) in told().into_iter().enumerate() {
+        let (_, sum, text) = ladder(&weather, &ops, end(number));
         compare(name, &format!("{text}sum {sum:08x}\n"));
     }
 }
 
-/// `LADDER=NUMBER` prints one.
+/// Much at once, over paths of every length and width: what is learned of them.
+fn bulk() -> impl Iterator<Item = (Weather, Vec<Op>)> {
+    let rates = [
+        None,
+        Some(200_000),
+        Some(1_000_000),
+        Some(10_000_000),
+        Some(100_000_000),
+    ];
+    let delays = [500, 5_000, 25_000, 100_000, 300_000];
+    let carriers = [Carrier::Auto, Carrier::Exchange, Carrier::Streamed];
+    let limits = [None, None, Some(100_000), Some(300_000)];
+    (0..120).map(move |n| {
+        let weather = Weather {
+            rate: rates[n % 5],
+            delay: delays[n / 5 % 5],
+            carrier: carriers[n % 3],
+            limit: limits[n % 4],
+            direct: Some(n % 7 == 0),
+            percent: [0, 0, 3][n / 2 % 3],
+            requests: [None, None, None, Some(2), Some(8)][n / 3 % 5],
+            ..Weather::fair(n as u64)
+        };
+        // What some ten seconds carry.
+        let size = rates[n % 5].map_or(2_000_000, |rate: u64| (10 * rate).min(3_000_000));
+        let ops = vec![
+            pass(2 * SEC),
+            open(n % 2 == 0, size, 100_000, 0),
+            pass(3 * SEC),
+            open(n % 2 == 1, size / 4, 30_000, 0),
+            open(true, 300, 10, 50 * MS),
+            pass(SEC),
+        ];
+        (weather, ops)
+    })
+}
+
+#[test]
+fn bulk_goes_as_it_went() {
+    let asked = std::env::var("LADDER").ok();
+    let mut sums = String::new();
+    for (number, (weather, ops)) in bulk().enumerate() {
+        let (lines, sum, text) = ladder(&weather, &ops, end(number));
+        writeln!(sums, "{number}: {lines} lines, {sum:08x}").unwrap();
+        if asked
+            .as_ref()
+            .is_some_and(|asked| *asked == format!("bulk{number}"))
+        {
+            println!("{text}");
+        }
+    }
+    compare("bulk", &sums);
+}
+
+/// `LADDER=NUMBER` prints one, `LADDER=bulkNUMBER` one of the others.
 #[test]
 fn drawn_ones_go_as_they_went() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
@@ -287,7 +374,7 @@ fn drawn_ones_go_as_they_went() {
     let mut sums = String::new();
     for number in 0..DRAWN {
         let (weather, ops) = drawn.new_tree(&mut runner).unwrap().current();
-        let (lines, sum, text) = ladder(&weather, &ops);
+        let (lines, sum, text) = ladder(&weather, &ops, end(number));
         writeln!(sums, "{number}: {lines} lines, {sum:08x}").unwrap();
         if asked
             .as_ref()

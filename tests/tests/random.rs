@@ -103,6 +103,7 @@ fn what_becomes_due_before_one_that_does_not_fit_is_told_in_time() {
         limit: None,
         lanes: None,
         hold: None,
+        ..Weather::fair(0)
     };
     let ops = [
         Op::Open {
@@ -156,6 +157,7 @@ fn a_message_of_a_streamed_answer_goes_twice_at_most() {
         limit: None,
         lanes: None,
         hold: None,
+        ..Weather::fair(0)
     };
     let ops = [
         Op::Pass { micros: 889812 },

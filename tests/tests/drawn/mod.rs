@@ -48,10 +48,24 @@ fn boxes() -> impl Strategy<Value = Weather> {
 /// What is on the way, faults included.
 pub(crate) fn weather() -> impl Strategy<Value = Weather> {
     let rate = prop_oneof![3 => Just(None), 1 => (50_000u64..2_000_000).prop_map(Some)];
-    let faults = (any::<u64>(), 0u64..60, 0u64..200_000, rate, any::<bool>());
-    (faults, prop::bool::weighted(0.1), boxes()).prop_map(|(faults, classic, boxes)| {
-        let (seed, percent, jitter, rate, hangups) = faults;
+    let delay = prop_oneof![3 => Just(25_000u64), 1 => 500u64..5_000, 2 => 5_000u64..300_000];
+    let faults = (
+        any::<u64>(),
+        0u64..60,
+        0u64..200_000,
+        rate,
+        any::<bool>(),
+        delay,
+    );
+    let requests = prop_oneof![4 => Just(None), 1 => (1u8..=12).prop_map(Some)];
+    let pool = prop_oneof![4 => Just(None), 1 => (65_536u64..1_000_000).prop_map(Some)];
+    let ends = (prop::bool::weighted(0.1), requests, pool);
+    (faults, ends, boxes()).prop_map(|(faults, (classic, requests, pool), boxes)| {
+        let (seed, percent, jitter, rate, hangups, delay) = faults;
         Weather {
+            delay,
+            requests,
+            pool,
             seed,
             percent,
             jitter,
