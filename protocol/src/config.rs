@@ -235,7 +235,7 @@ macro_rules! setters {
 
 impl ConfigBuilder {
     setters! {
-        /// Exchanges open at once at most, 1 to 32. Sessions begin with 2 and grow while there is much to move.
+        /// Exchanges open at once at most, 1 to 32. Sessions begin with 4 and grow while there is much to move.
         requests: u8,
         /// Exchanges that the server holds while nothing is to be said, below `requests` (or 1 with it).
         hold: u8,
@@ -395,6 +395,29 @@ mod tests {
         assert_eq!((classic.grace, classic.gather), (Duration::ZERO, secs(1)));
         let timers = [classic.timer_first, classic.timer_min, classic.timer_max];
         assert_eq!(timers, [secs(1); 3]);
+    }
+
+    /// L4: the pools, and what every stream of either side owns.
+    #[test]
+    fn what_is_asked_is_what_is_told() {
+        let builder = Config::builder()
+            .pool(100_000)
+            .send_pool(70_000)
+            .streams(20);
+        let builder = builder.requests(5).wait(secs(20)).wait_first(secs(3));
+        let config = builder.body_max(40_000).body_first(33_000).build().unwrap();
+        assert_eq!(config.receive_bound(), 100_000 + 40 * OWN_CREDIT);
+        assert_eq!(config.send_bound(), 70_000 + 40 * OWN_CREDIT);
+        assert_eq!((config.requests(), config.wait()), (5, secs(20)));
+        assert_eq!((config.body_max(), config.idle()), (40_000, secs(240)));
+        assert_eq!(config.carrier(), Carrier::Auto);
+        let streamed = config.clone().by(Carrier::Streamed);
+        assert_eq!(streamed.carrier(), Carrier::Streamed);
+        assert_eq!(streamed.by(Carrier::Auto), config);
+        assert!(config.direct && !config.without_direct().direct);
+        let mut server = Config::default();
+        server.tell_direct(443);
+        assert_eq!(server.direct_port, Some(443));
     }
 
     /// Its states are finite, as nothing is learned and every timer has one length.

@@ -72,6 +72,15 @@ mod tests {
     const DELAY: Duration = Duration::from_millis(250);
 
     #[test]
+    fn since_when_it_is_owed_moves_with_the_clock() {
+        let mut inbox = Inbox::default();
+        inbox.note(Instant::from_micros(7), 0, 1, 0);
+        inbox.instants(&mut |at| *at = at.after(Duration::from_micros(3)));
+        let owed = inbox.owed_at(Duration::ZERO, u64::MAX);
+        assert_eq!(owed, Some(Instant::from_micros(10)));
+    }
+
+    #[test]
     fn owes_after_the_delay_or_at_once_for_much() {
         let mut inbox = Inbox::default();
         assert_eq!(inbox.owed_at(DELAY, 100), None);

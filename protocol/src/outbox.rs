@@ -263,17 +263,14 @@ impl Outbox {
         }
         if news {
             let (base, items) = (self.base, &self.items);
-            let open =
-                |n: u64| n >= base && items.get((n - base) as usize).is_some_and(|i| !i.acked);
+            let open = |n: u64| items.get((n - base) as usize).is_some_and(|i| !i.acked);
             let mut done = SmallVec::<[_; 4]>::new();
             self.flights.retain_mut(|f| {
                 if f.is_long() && f.on_progress(base) {
                     f.sent_at = now;
                 }
-                let flies = f
-                    .numbers
-                    .iter()
-                    .any(|r| r.start.max(base) < r.end && r.clone().any(open));
+                let mut left = f.numbers.iter().map(|r| r.start.max(base)..r.end);
+                let flies = left.any(|mut range| range.any(open));
                 if !flies && f.bundles == 0 {
                     done.push((f.sent_at, f.bytes));
                 }

@@ -133,4 +133,66 @@ mod tests {
         }
         assert_eq!(pace.target(), MOST as usize);
     }
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// What is acknowledged in less than a bundle's worth is counted with what follows.
+    #[test]
+    fn a_rate_is_that_of_a_bundles_worth() {
+        let mut pace = Pace::new(&Config::default());
+        let start = Instant::ZERO;
+        pace.on_acked(start.after(ms(1)), LEAST);
+        assert_eq!(pace.rate(), 0, "nobody knows since when");
+        pace.on_first(start);
+        pace.on_acked(start.after(ms(5)), LEAST - 1);
+        assert_eq!((pace.rate(), pace.target()), (0, LEAST as usize));
+        pace.on_acked(start.after(ms(10)), 1);
+        assert_eq!(pace.rate(), LEAST * 100);
+        assert_eq!((pace.trip, pace.target()), (10_000, 2 * LEAST as usize));
+        // The next begins where this one ended, and is no round trip; it counts for a quarter.
+        pace.on_acked(start.after(ms(20)), 10 * LEAST);
+        assert_eq!(pace.rate(), (3 * 100 + 1000) * LEAST / 4);
+        assert_eq!((pace.trip, pace.target()), (10_000, 4 * LEAST as usize));
+        // A shorter round trip is one, a longer one is not.
+        pace.on_first(start.after(ms(30)));
+        pace.on_acked(start.after(ms(50)), 10 * LEAST);
+        assert_eq!(pace.trip, 10_000);
+        pace.on_first(start.after(ms(60)));
+        pace.on_acked(start.after(ms(68)), 20 * LEAST);
+        assert_eq!(pace.trip, 8_000);
+    }
+
+    /// At no rate that can be told from none is a bundle smaller than any message needs.
+    #[test]
+    fn a_slow_wire_has_the_smallest_bundles() {
+        let mut pace = Pace::new(&Config::default());
+        pace.on_first(Instant::ZERO);
+        pace.on_acked(Instant::ZERO.after(ms(20_000)), LEAST);
+        assert_eq!((pace.rate(), pace.target()), (1024, LEAST as usize));
+        assert_eq!(pace.takes(), ms(20_000));
+        pace.on_first(Instant::ZERO);
+        pace.on_acked(Instant::ZERO.after(ms(800_000)), LEAST);
+        assert_eq!(pace.rate(), (3 * 1024 + 25) / 4);
+        assert_eq!(pace.takes(), ms(20_000), "1 KiB/s at least");
+    }
+
+    #[test]
+    fn a_window_is_half_a_second_two_round_trips_or_one_bundle() {
+        let mut pace = Pace::new(&Config::default());
+        assert_eq!(pace.takes(), Duration::from_micros(312_500));
+        assert!(!pace.is_full(0) && !pace.is_full(WINDOW - LEAST));
+        assert!(pace.is_full(WINDOW - LEAST + 1));
+        // 10 MB/s on a short wire: half a second.
+        (pace.rate, pace.trip, pace.target) = (10_000_000, 1_000, 200_000);
+        assert!(!pace.is_full(4_800_000) && pace.is_full(4_800_001));
+        assert_eq!(pace.takes(), ms(40));
+        // 400 ms long: two round trips.
+        pace.trip = 400_000;
+        assert!(!pace.is_full(7_800_000) && pace.is_full(7_800_001));
+        // What is one bundle may always go.
+        (pace.rate, pace.target) = (1_000, 200_000);
+        assert!(!pace.is_full(0) && pace.is_full(1));
+    }
 }

@@ -60,3 +60,30 @@ impl fmt::Display for Instant {
         write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn moments_are_told_in_seconds() {
+        assert_eq!(Instant::from_micros(1_000_002).to_string(), "1.000002s");
+        assert_eq!(Instant::from_micros(999_999).to_string(), "0.999999s");
+    }
+
+    #[test]
+    fn what_travels_is_what_a_varint_holds() {
+        let most = (1 << 62) - 1;
+        for (micros, wire) in [
+            (0, 0),
+            (7, 7),
+            (most, most),
+            (most + 1, most),
+            (u64::MAX, most),
+        ] {
+            assert_eq!(wire_micros(Duration::from_micros(micros)), wire);
+        }
+        assert_eq!(wire_micros(Duration::MAX), most);
+    }
+}

@@ -8,7 +8,7 @@ use crate::pair::Pair;
 use crate::rng::Rng;
 use crate::{MS, SEC, settings};
 use posthole_protocol::{
-    Carrier, Config, ConfigBuilder, Failure, ReadError, ResetCode, WriteError,
+    Carrier, Config, ConfigBuilder, Duration, Failure, Instant, ReadError, ResetCode, WriteError,
 };
 
 /// What an application, or the world, does next.
@@ -97,6 +97,8 @@ pub struct Weather {
     pub hold: Option<u64>,
     /// Microseconds one way.
     pub delay: u64,
+    /// Whether the client knows beforehand where to make direct connections.
+    pub knows: bool,
     /// How many exchanges may be open at once, if not as many as by default.
     pub requests: Option<u8>,
     /// Bytes that either side takes in beyond what each stream owns, if not as many as by default.
@@ -120,6 +122,7 @@ impl Weather {
             lanes: None,
             hold: None,
             delay: 25_000,
+            knows: false,
             requests: None,
             pool: None,
         }
@@ -279,14 +282,40 @@ fn bounded(mut op: Op, classic: bool) -> Op {
     op
 }
 
+/// A machine that was moved to another zero says and waits for the same, by as much earlier.
+macro_rules! check_moved {
+    ($machine:expr, $now:expr, $poll:ident) => {{
+        let (mut plain, mut moved) = ($machine.clone(), $machine.clone());
+        let zero = plain.earliest().min($now);
+        let back = |at: Instant| Instant::from_micros(at.as_micros() - zero.as_micros());
+        moved.rebase(zero);
+        assert_eq!(moved.next_timeout(), plain.next_timeout().map(back));
+        let at = plain.next_timeout().unwrap_or($now).max($now);
+        plain.feed_timeout(at);
+        moved.feed_timeout(back(at));
+        while let Some(said) = plain.$poll(at) {
+            assert_eq!(moved.$poll(back(at)), Some(said));
+        }
+        plain.rebase(zero);
+        moved.rebase(Instant::from_micros(0));
+        assert!(moved == plain, "moved by {zero}");
+    }};
+}
+
 /// What both ends know, as a line of the ladder.
 fn note(pair: &mut Pair, what: &str) {
+    let now = Instant::from_micros(pair.now);
+    check_moved!(pair.client().machine, now, poll_request);
+    if let Some(server) = pair.server() {
+        check_moved!(server.machine, now, poll_response);
+    }
     let end = pair.client();
     let client = format!(
-        "c0 {what}: next {:?}, {:?}, {:?}",
+        "c0 {what}: next {:?}, {:?}, {:?}, {:?}",
         end.machine.next_timeout(),
         end.machine.learned(),
         end.machine.stats(),
+        end.events,
     );
     let server = pair.server().map(|end| {
         let (next, stats) = (end.machine.next_timeout(), end.machine.stats());
@@ -346,6 +375,10 @@ pub fn play(weather: &Weather, ops: &[Op], prepare: impl FnOnce(&mut Pair)) -> P
     if weather.lanes.is_some() {
         // What waits in a box behind what a server holds says nothing for seconds; both sides think it lost.
         pair.net.tally.excused = 4;
+    }
+    if weather.knows {
+        let (now, head_start) = (Instant::from_micros(pair.now), Duration::from_millis(300));
+        pair.client().machine.knows_direct(now, head_start);
     }
     pair.serve(script(10_000, 3_000, 5 * MS, false));
     pair.client().on_accept = Some(script(10_000, 3_000, 5 * MS, false));

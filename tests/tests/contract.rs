@@ -2,10 +2,13 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::{Client, CloseReason, Event, Failure, Instant, Read, SessionId, StreamId};
+use posthole_protocol::{
+    Client, CloseReason, Event, Failure, Instant, Lesson, Read, RequestId, SessionId, StreamId,
+};
 use posthole_tests::app::Script;
 use posthole_tests::craft::{FakeClient, FakeServer, data};
 use posthole_tests::fault::{Fate, Fault};
+use posthole_tests::host::Host;
 use posthole_tests::pair::Pair;
 use posthole_tests::{MS, SEC, settings};
 
@@ -351,6 +354,64 @@ fn feeding_an_unknown_exchange_changes_nothing() {
     );
     assert!(fake.client.feed_progress(now, exchange).is_err());
     assert!(fake.client == before);
+}
+
+/// What fills it up is read by nobody, and is as much as it takes to be as large as was asked for.
+#[test]
+fn whoever_asks_for_full_answers_gets_them() {
+    let mut fake = FakeClient::new(settings::tuned());
+    fake.prefix.opening.as_mut().unwrap().pad = Some(1);
+    for size in [40_000, 65_536, 300_001] {
+        fake.prefix.answer_max = size;
+        fake.send(&[]);
+        fake.run_for(30 * MS);
+        assert_eq!(fake.bodies.last().unwrap().len() as u64, size);
+    }
+}
+
+/// S10, A13: who owes an answer is not over.
+#[test]
+fn a_session_is_over_when_all_that_it_holds_is_answered() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    fake.send(&[]);
+    let now = Instant::from_micros(fake.now);
+    let machine = &mut fake.session().unwrap().machine;
+    machine.abort();
+    assert!(!machine.is_over());
+    let answers = std::iter::from_fn(|| machine.poll_response(now));
+    assert!(answers.map(|answer| assert!(answer.last)).count() > 0);
+    assert!(machine.is_over());
+}
+
+/// C7: what is learned before there is a session is told once there is one.
+#[test]
+fn lessons_come_after_the_connection() {
+    let now = Instant::from_micros(1_000_000);
+    let mut client = Client::new(settings::tuned(), SessionId::from_bytes([9; 16]), now);
+    let stream = client.open().unwrap();
+    let mut bytes = Bytes::from(vec![1; 60_000]);
+    client.stream(stream).unwrap().write(&mut bytes).unwrap();
+    client.feed_timeout(now);
+    let large = client.poll_request(now).unwrap();
+    assert!(large.body.len() > 50_000);
+    let refused = Failure::TooLarge;
+    client.feed_failure(now, large.exchange, refused).unwrap();
+    assert_eq!(client.poll_event(), None);
+    let mut server = Host::new(settings::tuned(), settings::router(), 7, 0);
+    let opening = client.poll_request(now).unwrap();
+    let (request, body) = (RequestId::new(0), opening.body.into_bytes());
+    server.take(1_000_000, request, body);
+    let answer = server.sessions[0].machine.poll_response(now).unwrap();
+    let answer = answer.body.into_bytes();
+    client.feed_response(now, opening.exchange, answer).unwrap();
+    let news: Vec<_> = std::iter::from_fn(|| client.poll_event()).collect();
+    assert_eq!(
+        news.iter().position(|event| *event == Event::Connected),
+        Some(0)
+    );
+    let is_lesson = |event: &Event| matches!(event, Event::Learned(Lesson::RequestTooLarge { .. }));
+    assert!(news.iter().any(is_lesson), "{news:?}");
 }
 
 /// A14: a request that comes late, and that a newer one does not list any more, gives its messages and has its answer.

@@ -551,6 +551,47 @@ fn a8_one_bundle_until_there_is_an_answer() {
     assert!(carried.is_empty(), "{carried:?}");
 }
 
+/// One connection at a time is wanted, and none after the end; and on no other is anything written.
+#[test]
+fn a_second_connection_is_not_wanted() {
+    let now = Instant::from_micros(1_000_000);
+    let mut client = alone(now);
+    client.feed_timeout(now);
+    assert!(client.poll_dial().is_some());
+    let connection = client.feed_dialled(now).unwrap();
+    assert_eq!(client.feed_dialled(now), None);
+    assert!(client.poll_request(now).unwrap().long);
+    assert_eq!(client.feed_progress(now, connection), Ok(()));
+    assert_eq!(client.feed_written(now, connection), Ok(()));
+    let mut client = alone(now);
+    client.feed_timeout(now);
+    assert!(client.poll_dial().is_some());
+    client.abort();
+    assert_eq!(client.feed_dialled(now), None);
+}
+
+/// What is said of one connection is not said of an exchange beside it, of which more may follow at any time.
+#[test]
+fn what_follows_is_known_of_the_connection_alone() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let now = Instant::from_micros(fake.now);
+    let exchange = fake.open.first().map(|(exchange, _)| *exchange);
+    fake.client.knows_direct(now, Duration::ZERO);
+    assert!(fake.client.poll_dial().is_some());
+    let connection = fake.client.feed_dialled(now).unwrap();
+    let trial = fake.client.poll_request(now).unwrap();
+    assert_eq!(trial.exchange, connection);
+    let body = fake.body_of(connection, &[]);
+    fake.client.feed_bundles(now, connection, body).unwrap();
+    fake.client.feed_written(now, connection).unwrap();
+    while fake.client.poll_request(now).is_some() {}
+    let follows = fake.client.follows_at(connection);
+    assert!(follows.is_none_or(|at| at > now), "{follows:?}");
+    if let Some(exchange) = exchange {
+        assert_eq!(fake.client.follows_at(exchange), Some(now));
+    }
+}
+
 /// A message alone in its range of numbers.
 fn far(range: u64) -> [Message; 1] {
     [Message {

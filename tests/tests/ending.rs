@@ -192,6 +192,34 @@ fn the_held_exchange_is_lost_as_the_session_closes() {
 }
 
 /// D9, A24: a close whose flush gets no further ends by itself, and says how much was not acknowledged.
+/// §8: whoever is told of the end has nothing to say any more that anybody would hear, and does not wait to say it.
+#[test]
+fn who_is_told_of_the_end_does_not_wait_for_credit() {
+    for side in [Side::Client, Side::Server] {
+        let mut pair = Pair::new(3);
+        let (talks, deaf) = (
+            Script::bulk(1 << 40),
+            Script::sink().reading(Reading::Never),
+        );
+        let (near, far) = match side {
+            Side::Client => (deaf, talks),
+            Side::Server => (talks, deaf),
+        };
+        pair.serve(far);
+        pair.client().play(near);
+        pair.run_for(20 * SEC);
+        let began = pair.now;
+        close(&mut pair, side);
+        let (client, server) = ends(&mut pair);
+        let other = if side == Side::Client { server } else { client };
+        assert!(
+            matches!(other, CloseReason::Peer { code: 7, .. }),
+            "{other:?}"
+        );
+        assert!(pair.now - began <= SEC, "{} ms", (pair.now - began) / MS);
+    }
+}
+
 #[test]
 fn flush_towards_a_deaf_application_is_bounded() {
     let mut pair = Pair::new(3);

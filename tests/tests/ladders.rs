@@ -193,6 +193,43 @@ fn told() -> Vec<(&'static str, Weather, Vec<Op>)> {
             ],
         ),
         (
+            "classic-one-at-a-time",
+            Weather {
+                classic: true,
+                lanes: Some(1),
+                ..fair()
+            },
+            vec![
+                open(false, 20_000, 1_000, 100 * MS),
+                open(true, 20_000, 1_000, 100 * MS),
+                pass(10 * SEC),
+            ],
+        ),
+        (
+            "direct-from-the-beginning",
+            Weather {
+                knows: true,
+                ..direct
+            },
+            vec![
+                open(false, 20_000, 1_000, 10 * MS),
+                pass(SEC),
+                open(true, 20_000, 1_000, 10 * MS),
+                pass(SEC),
+                Op::CutWires,
+                pass(SEC),
+            ],
+        ),
+        (
+            "direct-hoped-for",
+            Weather {
+                knows: true,
+                direct: None,
+                ..fair()
+            },
+            vec![open(false, 20_000, 1_000, 10 * MS), pass(10 * SEC)],
+        ),
+        (
             "only-forms",
             fair(),
             vec![

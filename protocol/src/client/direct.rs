@@ -31,7 +31,7 @@ pub(crate) const TRIAL: Duration = Duration::from_secs(3);
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// And this often at rest (A22).
-const WAIT_MAX: Duration = Duration::from_secs(20);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A connection that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -120,6 +120,37 @@ mod tests {
     }
 
     #[test]
+    fn when_a_limit_is_tried_again_moves_with_the_clock() {
+        let config = Config::default();
+        let mut hold = Hold::new(&config);
+        let (age, late) = (SEC * 6, Instant::ZERO.after(PAUSE));
+        hold.instants(&mut |_| panic!("there is none"));
+        for _ in 0..2 {
+            hold.on_ended(Instant::ZERO, config.wait, age);
+        }
+        assert_eq!(hold.wait(&config, late), config.wait);
+        hold.instants(&mut |at| *at = at.after(SEC));
+        assert!(hold.wait(&config, late) < age);
+        assert_eq!(hold.wait(&config, late.after(SEC)), config.wait);
+    }
+
+    /// The server would have answered it then, too; what is older was ended by its own end.
+    #[test]
+    fn a25_at_the_end_of_its_wait_is_an_end_too() {
+        let config = Config::default();
+        let wait = config.wait_first;
+        let after = |age| {
+            let mut hold = Hold::new(&config);
+            let mut end = || hold.on_ended(Instant::ZERO, wait, age);
+            end() || end()
+        };
+        assert!(after(wait));
+        assert!(!after(wait + Duration::from_nanos(1)));
+        assert!(after(LEAST / 2));
+        assert!(!after(LEAST / 2 - Duration::from_nanos(1)));
+    }
+
+    #[test]
     fn a25_ends_at_any_age_teach_nothing() {
         let config = Config::default();
         let mut hold = Hold::new(&config);

@@ -322,13 +322,12 @@ impl Client {
     /// The next piece of news; call until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if !self.session.is_over()
-            && self.session.is_connected()
-            && let Some(lesson) = self.lessons.poll()
-        {
-            return Some(Event::Learned(lesson));
-        }
-        self.session.poll_event()
+        // The first of all events is that there is a session, and the last that it is over.
+        self.session.poll_event().or_else(|| {
+            let lives = self.session.is_connected() && !self.session.is_over();
+            let lesson = lives.then(|| self.lessons.poll()).flatten();
+            lesson.map(Event::Learned)
+        })
     }
 
     // --- the application's side ----------------------------------------------------------------------------

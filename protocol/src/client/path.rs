@@ -232,7 +232,7 @@ impl Path {
             let carried = u64::from(way.target) * u64::from(self.requests.saturating_sub(2));
             *full && (self.requests < FEW || short && carried < way.fills(least))
         });
-        if grows && self.requests < config.requests && config.requests > 2 {
+        if grows && self.requests < config.requests {
             self.requests = self.requests.saturating_add(2).min(config.requests);
         }
     }

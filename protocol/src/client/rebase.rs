@@ -1,6 +1,6 @@
 //! Time as a model checker wants it: relative, so that states that differ only in when they were reached are equal.
 
-use super::{Client, path};
+use super::{Client, direct, path};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -43,10 +43,19 @@ impl Client {
         let long_ago = |by: Duration| {
             Instant::from_micros(now.as_micros().saturating_sub(by.as_micros() as u64))
         };
-        self.last_byte = self.last_byte.max(long_ago(path::ALONE_MAX * 2));
-        self.last_sent = self
-            .last_sent
-            .max(long_ago(self.session.config.timer_first));
+        let rests = if self.session.config.direct {
+            direct::WAIT_MAX.max(path::ALONE_MAX)
+        } else {
+            path::ALONE_MAX
+        };
+        self.last_byte = self.last_byte.max(long_ago(rests * 2));
+        let config = &self.session.config;
+        let polls = if self.streaming.heard().is_some() {
+            config.wait.max(config.timer_first)
+        } else {
+            config.timer_first
+        };
+        self.last_sent = self.last_sent.max(long_ago(polls));
         self.early_at = self.early_at.max(long_ago(Duration::from_secs(2)));
     }
 }

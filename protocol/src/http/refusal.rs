@@ -158,6 +158,29 @@ mod tests {
         );
     }
 
+    /// RFC 9110 15.
+    #[test]
+    fn every_status_that_is_answered_has_its_words() {
+        for (status, words) in [
+            (200, "OK"),
+            (400, "Bad Request"),
+            (404, "Not Found"),
+            (405, "Method Not Allowed"),
+            (408, "Request Timeout"),
+            (411, "Length Required"),
+            (413, "Content Too Large"),
+            (417, "Expectation Failed"),
+            (431, "Request Header Fields Too Large"),
+            (500, "Internal Server Error"),
+            (501, "Not Implemented"),
+            (503, "Service Unavailable"),
+            (505, "HTTP Version Not Supported"),
+            (299, "Other"),
+        ] {
+            assert_eq!(reason(status), words);
+        }
+    }
+
     #[test]
     fn head_requests_get_no_text() {
         let refusal = Refusal {

@@ -152,6 +152,36 @@ mod tests {
         assert_eq!(length(b"0100"), Some(100));
     }
 
+    /// RFC 9112 6.1: chunked alone, once, in whatever letters.
+    #[test]
+    fn one_coding_is_known() {
+        let of = |lines: &[&'static str]| {
+            let lines = lines
+                .iter()
+                .map(|line| ("Transfer-Encoding", line.as_bytes()));
+            Fields::of(lines).map(|fields| fields.chunked)
+        };
+        assert_eq!(of(&[]), Ok(false));
+        assert_eq!(of(&[" Chunked "]), Ok(true));
+        assert_eq!(of(&["gzip"]), Err(Refusal::UNKNOWN_CODING));
+        assert_eq!(of(&["gzip, chunked"]), Err(Refusal::UNKNOWN_CODING));
+        assert_eq!(of(&["chunked", "chunked"]), Err(Refusal::TWO_CODINGS));
+    }
+
+    /// RFC 9110 7.6.1: one name beside another on the line, or on another line.
+    #[test]
+    fn what_a_connection_is_told_is_not_taken_back() {
+        let of = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| ("connection", line.as_bytes()));
+            let fields = Fields::of(lines).unwrap();
+            (fields.close, fields.keep_alive)
+        };
+        assert_eq!(of(&["close, te"]), (true, false));
+        assert_eq!(of(&["Keep-Alive", "upgrade"]), (false, true));
+        assert_eq!(of(&["te,keep-alive , CLOSE,x"]), (true, true));
+        assert_eq!(of(&["closed"]), (false, false));
+    }
+
     #[test]
     fn without_a_path_any_is_taken_and_later_versions_need_no_length() {
         let take = |version, headers: &[(&'static str, &'static [u8])]| {

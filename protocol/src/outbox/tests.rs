@@ -70,6 +70,27 @@ fn s7_lost_twice_goes_again_at_once_and_then_paced() {
     assert_eq!(due(&mut o, 2, T0.after(PACE)), [0]);
 }
 
+/// What fits exactly goes, and is told to.
+#[test]
+fn a_message_goes_that_just_fits() {
+    let mut o = Outbox::default();
+    fly(&mut o, 0, 1);
+    o.lost(0, T0, PACE, PACE_MAX);
+    let message = Message {
+        number: 0,
+        content: data(0),
+    };
+    let cost = message.cost();
+    o.begin(1, T0);
+    assert_eq!(o.take(1, T0, cost - 1), None);
+    assert_eq!(o.take(1, T0, cost), Some(message));
+    o.end(1);
+    o.lost(1, T0, PACE, PACE_MAX);
+    let at = T0.after(PACE);
+    assert_eq!(o.again_at(at, 10 + CONTROL_COST), Some(at));
+    assert_eq!(o.again_at(at, 9 + CONTROL_COST), None);
+}
+
 /// While the lowest that is due does not fit, only a lower one goes, when it becomes due.
 #[test]
 fn s9_what_goes_again_is_told_in_time() {

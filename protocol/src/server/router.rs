@@ -252,6 +252,22 @@ mod tests {
         }
     }
 
+    /// The header of an answer names the exchange that the request claims, as far as there can be one of this number.
+    #[test]
+    fn who_is_turned_away_is_told_under_its_own_number() {
+        for (claimed, named) in [
+            (0, 0),
+            (5, 5),
+            (MAX_NUMBER, MAX_NUMBER),
+            (u64::MAX, MAX_NUMBER),
+        ] {
+            let reject = Reject::new(&OLD, claimed, Refusal::Unreadable);
+            assert_eq!(reject.exchange(), named);
+            let body = reject.body();
+            assert_eq!(body, refusal(&OLD, named, Refusal::Unreadable));
+        }
+    }
+
     #[test]
     fn who_replaces_none_ends_none() {
         let others = SessionId::from_bytes([3; 16]);

@@ -92,6 +92,82 @@ fn credit_of_its_own_lets_a_stream_go_on() {
     assert_eq!(payload.len(), 1000);
 }
 
+/// §6.3.2: less than half of the stream's largest possible window is left to the peer, or half of it has been read.
+#[test]
+fn credit_is_urgent_by_half_a_window() {
+    let window = OWN_CREDIT + share(FIRST_POOL, 0);
+    let half = window / 2;
+    for (came, read, say) in [
+        (half, WORTH_SAYING - 1, Say::Nothing),
+        (half, WORTH_SAYING, Say::Lazy),
+        (window - half, WORTH_SAYING, Say::Lazy),
+        (window - half + 1, WORTH_SAYING, Say::Urgent),
+        (half - 1, half - 1, Say::Lazy),
+        (half, half, Say::Urgent),
+        // The peer has not used half of what the stream owns.
+        (WORTH_SAYING - 1, WORTH_SAYING - 1, Say::Nothing),
+    ] {
+        let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+        let id = a.open().unwrap();
+        let mut data = Bytes::from(vec![1; came as usize]);
+        handle(&mut a, &mut outbox, id, |s| {
+            s.write(&mut data).unwrap();
+        });
+        carry(&mut a, &mut b);
+        handle(&mut b, &mut outbox, id, |s| {
+            let mut left = read as usize;
+            while left > 0 {
+                let crate::Read::Chunk(bytes) = s.read(left).unwrap() else {
+                    panic!("it has come");
+                };
+                left -= bytes.len();
+            }
+        });
+        assert_eq!(b.table[&id.0].say, say, "{came} came, {read} were read");
+    }
+}
+
+/// Whoever waits for room, with another stream in the way, hears when what was sent has arrived.
+#[test]
+fn what_is_flushed_is_what_the_peer_has_acknowledged() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    let is_flushed = |a: &mut Streams, outbox: &mut Outbox, is| {
+        handle(a, outbox, id, |s| assert_eq!(s.is_flushed(), is));
+    };
+    is_flushed(&mut a, &mut outbox, true);
+    handle(&mut a, &mut outbox, id, |s| {
+        s.write(&mut Bytes::from_static(b"abc")).unwrap();
+    });
+    is_flushed(&mut a, &mut outbox, false);
+    carry(&mut a, &mut b);
+    is_flushed(&mut a, &mut outbox, false);
+    a.on_delivered(Delivered {
+        stream: id,
+        bytes: 3,
+        what: DeliveredWhat::Data,
+    });
+    is_flushed(&mut a, &mut outbox, true);
+}
+
+/// Who asks for no bytes is told that there are none for it, and hears of those that come.
+#[test]
+fn nothing_is_read_as_nothing() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    handle(&mut a, &mut outbox, id, |s| {
+        s.write(&mut Bytes::from_static(b"abc")).unwrap();
+    });
+    carry(&mut a, &mut b);
+    handle(&mut b, &mut outbox, id, |s| {
+        assert_eq!(s.read(0), Ok(crate::Read::Blocked));
+        assert_eq!(
+            s.read(9),
+            Ok(crate::Read::Chunk(Bytes::from_static(b"abc")))
+        );
+    });
+}
+
 #[test]
 fn an_end_that_was_acknowledged_is_told_though_the_session_closes() {
     let ((mut a, mut b), mut outbox) = (both(), Outbox::default());

@@ -304,6 +304,40 @@ mod tests {
             Err(Violation::FinalSize)
         );
         assert_eq!(half.insert(13, Bytes::new(), true, 0), Ok(()));
+        // An end below what has come, where no other was known.
+        let mut half = RecvHalf::new();
+        half.insert(10, Bytes::from_static(b"abc"), false, 3)
+            .unwrap();
+        assert_eq!(
+            half.insert(0, Bytes::from_static(b"ab"), true, 2),
+            Err(Violation::FinalSize)
+        );
+    }
+
+    #[test]
+    fn a_reset_says_no_other_size_than_is_known() {
+        let code = ResetCode(1);
+        let half = |fin| {
+            let mut half = RecvHalf::new();
+            half.insert(0, Bytes::from_static(b"abc"), fin, 3).unwrap();
+            half
+        };
+        for (fin, size, is_right) in [
+            (true, 3, true),
+            (true, 4, false),
+            (true, 2, false),
+            (false, 2, false),
+            (false, 3, true),
+            (false, 4, true),
+        ] {
+            let told = half(fin).on_reset(code, size);
+            let right = if is_right {
+                Ok(())
+            } else {
+                Err(Violation::FinalSize)
+            };
+            assert_eq!(told, right, "{fin} {size}");
+        }
     }
 
     #[test]

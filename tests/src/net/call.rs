@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub(super) last_piece: u64,
     /// Nothing more of it arrives.
     pub(super) cut: bool,
+    /// What a whole answer has carried, and since when, as long as nobody takes it for lost.
+    pub(super) told: Option<(u64, Vec<Range<u64>>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -55,6 +55,8 @@ pub struct Net {
     sent: u64,
     answered: u64,
     rng: Rng,
+    /// Of each client, the highest number of a bundle that a server has seen.
+    newest: BTreeMap<usize, u64>,
 }
 
 impl Net {
@@ -76,6 +78,7 @@ impl Net {
             line: VecDeque::new(),
             queue: BTreeMap::new(),
             ready: VecDeque::new(),
+            newest: BTreeMap::new(),
             seq: 0,
             sent: 0,
             answered: 0,
@@ -200,6 +203,7 @@ impl Net {
                 kept: Vec::new(),
                 last_piece: 0,
                 cut: false,
+                told: None,
             },
         );
         self.line.push_back(call);
@@ -250,6 +254,8 @@ impl Net {
         let nowhere = gone || !wins;
         if nowhere {
             self.tally.lost(client, Side::Server, &numbers);
+        } else {
+            call.told = Some((now, numbers.clone()));
         }
         self.trace.body(&body);
         self.tally.sent(client, Side::Server, body.len(), &numbers);
@@ -299,7 +305,7 @@ impl Net {
             }
             (None, fate) => {
                 if !nowhere {
-                    self.tally.lost(client, Side::Server, &numbers);
+                    self.lose_answer(id, &numbers);
                 }
                 if wins {
                     self.lose(id);

@@ -3,8 +3,11 @@
 use super::{Answer, Call, Delivery, Happening, Net};
 use crate::fault::Fate;
 use crate::oracle::Side;
+use crate::tally::requests;
+use bytes::Bytes;
 use posthole_protocol::http::form;
 use posthole_protocol::{Failure, RequestId};
+use std::ops::Range;
 
 impl Net {
     /// The next thing that comes out by `now`.
@@ -62,7 +65,8 @@ impl Net {
                     now,
                     format!("s{} #{} arrives", call.client, call.exchange.number()),
                 );
-                let body = form::open(body);
+                let (client, body) = (call.client, form::open(body));
+                self.note_overdue(now, client, &body);
                 let request = RequestId::new(id * 2 + copy as u64);
                 self.ready.push_back(Delivery::Request {
                     host,
@@ -81,7 +85,7 @@ impl Net {
                 };
                 let (client, exchange, open) = (call.client, call.exchange, call.open);
                 if !open || !intact {
-                    self.tally.lost(client, Side::Server, &numbers);
+                    self.lose_answer(id, &numbers);
                     self.lose(id);
                 }
                 if open {
@@ -268,7 +272,7 @@ impl Net {
             self.tally.lost(client, Side::Server, &pieces);
         }
         for answer in self.down.drop_call(id) {
-            self.tally.lost(client, Side::Server, &answer.numbers);
+            self.lose_answer(id, &answer.numbers);
         }
         let returning = |happening: &Happening| matches!(happening, Happening::Return { call, .. } if *call == id);
         let late: Vec<_> = self
@@ -279,7 +283,7 @@ impl Net {
             .collect();
         for at in late {
             if let Some(Happening::Return { numbers, .. }) = self.queue.remove(&at) {
-                self.tally.lost(client, Side::Server, &numbers);
+                self.lose_answer(id, &numbers);
             }
         }
         if self.conditions.hangups {
@@ -293,6 +297,38 @@ impl Net {
     fn settle(&mut self, id: u64) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.open = false;
+        }
+    }
+
+    /// §5.6.5: what the newest request still lists three timers after the answer counts as lost, though that request may have
+    /// been long on its way.
+    fn note_overdue(&mut self, now: u64, client: usize, body: &Bytes) {
+        let Some(bundle) = requests(&self.ids[client], body).into_iter().next() else {
+            return;
+        };
+        let newest = self.newest.entry(client).or_default();
+        if bundle.bundle < *newest {
+            return;
+        }
+        *newest = bundle.bundle;
+        let listed = self.calls.values_mut().filter(|call| {
+            call.client == client && bundle.prefix.open.contains(&call.exchange.number())
+        });
+        for call in listed {
+            let is_overdue = |(at, _): &mut (u64, _)| now - *at > 3 * bundle.prefix.timer;
+            if let Some((_, numbers)) = call.told.take_if(is_overdue) {
+                self.tally.lost(client, Side::Server, &numbers);
+            }
+        }
+    }
+
+    /// Nothing of this answer arrives.
+    pub(super) fn lose_answer(&mut self, id: u64, numbers: &[Range<u64>]) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if call.told.take().is_some() {
+            self.tally.lost(call.client, Side::Server, numbers);
         }
     }
 

@@ -59,11 +59,12 @@ pub(crate) fn weather() -> impl Strategy<Value = Weather> {
     );
     let requests = prop_oneof![4 => Just(None), 1 => (1u8..=12).prop_map(Some)];
     let pool = prop_oneof![4 => Just(None), 1 => (65_536u64..1_000_000).prop_map(Some)];
-    let ends = (prop::bool::weighted(0.1), requests, pool);
-    (faults, ends, boxes()).prop_map(|(faults, (classic, requests, pool), boxes)| {
+    let ends = (prop::bool::weighted(0.1), requests, pool, any::<bool>());
+    (faults, ends, boxes()).prop_map(|(faults, (classic, requests, pool, knows), boxes)| {
         let (seed, percent, jitter, rate, hangups, delay) = faults;
         Weather {
             delay,
+            knows: knows && !classic,
             requests,
             pool,
             seed,

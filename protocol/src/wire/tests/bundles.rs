@@ -37,6 +37,23 @@ fn a_request_is_these_bytes() {
     assert_eq!(bytes, expected);
 }
 
+/// By what a connection's reader cuts bundles off: 44 bytes of head in a request, 28 in an answer.
+#[test]
+fn a_bundle_s_length_is_known_by_its_beginning() {
+    let length = |magic: u8, flags: u8, len: u32| {
+        let mut bytes = vec![magic, 0, flags, 0];
+        bytes.extend_from_slice(&len.to_be_bytes());
+        Head::length(&bytes)
+    };
+    assert_eq!(length(0xf8, 0, 44), Some(44));
+    assert_eq!(length(0xf8, 0, 43), None);
+    assert_eq!(length(0xf8, 1, 28), Some(28));
+    assert_eq!(length(0xf8, 1, 27), None);
+    assert_eq!(length(0xf9, 0, 44), None);
+    assert_eq!(length(0xf8, 0, u32::MAX), Some(u32::MAX as usize));
+    assert_eq!(Head::length(&[0xf8, 0, 0, 0, 0, 0, 1]), None);
+}
+
 #[test]
 fn the_head_can_be_read_whatever_the_version_says() {
     let mut bytes = encode(&SESSION, 9, 2, &RequestPrefix::default(), &[])
