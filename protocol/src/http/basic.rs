@@ -50,7 +50,7 @@ fn percent_decode(text: &str, out: &mut Vec<u8>) {
         let decoded = match (byte, tail) {
             (b'%', [high, low, after @ ..]) => digit(*high)
                 .zip(digit(*low))
-                .map(|(h, l)| (h * 16 + l, after)),
+                .map(|(h, l)| (h << 4 | l, after)),
             _ => None,
         };
         let (byte, tail) = decoded.unwrap_or((byte, tail));
