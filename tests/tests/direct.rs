@@ -467,6 +467,56 @@ fn what_can_not_be_read_ends_a_connection() {
     assert_eq!(client.poll_cancel(), Some(exchange));
 }
 
+/// §5.8.4, §3.4: and whoever wrote it is told so by the next request.
+#[test]
+fn what_could_not_be_read_on_a_connection_is_counted() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let now = Instant::from_micros(fake.now);
+    fake.client.knows_direct(now, Duration::ZERO);
+    assert!(fake.client.poll_dial().is_some());
+    let connection = fake.client.feed_dialled(now).unwrap();
+    fake.collect();
+    let body = Bytes::from_static(b"\xf8 it begins well");
+    fake.client.feed_bundles(now, connection, body).unwrap();
+    assert_eq!(fake.client.poll_cancel(), Some(connection));
+    assert_eq!(fake.client.stats().unreadable, 1);
+    let before = fake.requests;
+    let stream = fake.client.open().unwrap();
+    let mut stream = fake.client.stream(stream).unwrap();
+    stream.write(&mut Bytes::from_static(b"so")).unwrap();
+    fake.client.feed_timeout(now);
+    fake.collect();
+    assert!(fake.requests > before);
+    assert_eq!(fake.open.last().unwrap().1.prefix.unread, 1);
+}
+
+/// §5.8: all that comes by a connection is of its own exchange, and says that it is a long one; nor does its number come by
+/// a request.
+#[test]
+fn a_connection_is_one_exchange() {
+    for (by, number, long, is_right) in [
+        (1_000, 0, Some(0), true),
+        (1_000, 1, Some(0), false),
+        (1_000, 0, None, false),
+        (1_001, 0, None, false),
+        (1_001, 0, Some(0), false),
+        (1_001, 1, None, true),
+    ] {
+        let mut fake = FakeClient::connected(settings::tuned());
+        let exchange = fake.exchange;
+        let mut feed = |by, number, long| {
+            (fake.exchange, fake.prefix.long) = (exchange + number, long);
+            let body = fake.body(&[]);
+            let now = Instant::from_micros(fake.now);
+            let machine = &mut fake.session().unwrap().machine;
+            machine.feed_request(now, RequestId::new(by), body)
+        };
+        feed(1_000, 0, Some(0)).unwrap();
+        let told = feed(by, number, long);
+        assert_eq!(told.is_ok(), is_right, "{by} {number} {long:?}: {told:?}");
+    }
+}
+
 /// A connection that can't be made is tried again later and later.
 #[test]
 fn who_can_not_be_reached_is_dialled_ever_more_seldom() {

@@ -320,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn tls_with_either_is_tls() {
+        for (url, proxy, is) in [
+            ("http://server/", "", false),
+            ("https://server/", "", true),
+            ("http://server/", "http://proxy/", false),
+            ("http://server/", "https://proxy/", true),
+            ("https://server/", "http://proxy/", true),
+        ] {
+            assert_eq!(way(url, proxy).has_tls(), is, "{url} {proxy}");
+        }
+    }
+
+    #[test]
     fn straight_through_a_proxy_and_through_a_tunnel() {
         let straight = way("http://Server:8080/in?key=1", "");
         assert_eq!(straight.first_hop(), ("server", 8080));

@@ -150,6 +150,22 @@ fn what_is_flushed_is_what_the_peer_has_acknowledged() {
     is_flushed(&mut a, &mut outbox, true);
 }
 
+/// For who wants to copy once: what is told to fit is what is taken.
+#[test]
+fn there_is_as_much_room_as_a_write_takes() {
+    let ((mut a, _), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    for bytes in [1_000, usize::MAX] {
+        handle(&mut a, &mut outbox, id, |s| {
+            let room = s.room();
+            let mut data = Bytes::from(vec![1; bytes.min(room + 1)]);
+            let all = data.len();
+            assert_eq!(s.write(&mut data), Ok(all.min(room)));
+            assert_eq!(s.room(), room - all.min(room));
+        });
+    }
+}
+
 /// Who asks for no bytes is told that there are none for it, and hears of those that come.
 #[test]
 fn nothing_is_read_as_nothing() {

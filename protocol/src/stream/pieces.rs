@@ -139,6 +139,25 @@ mod tests {
     }
 
     #[test]
+    fn small_ones_behind_another_are_one_piece() {
+        let mut pieces = Pieces::default();
+        let counts = [b"a", b"b", b"c"].map(|byte| {
+            pieces.push(Bytes::from_static(byte), true);
+            pieces.pieces()
+        });
+        assert_eq!((counts, pieces.len()), ([1, 2, 2], 3));
+        pieces.push(Bytes::from_static(b"d"), false);
+        assert_eq!(pieces.pieces(), 3);
+        assert_eq!(pieces.pop(9), "a");
+        assert_eq!(pieces.pop(1), "b");
+        assert_eq!(pieces.pop(1), "c");
+        assert_eq!(
+            (pieces.pop(1), pieces.pieces()),
+            (Bytes::from_static(b"d"), 0)
+        );
+    }
+
+    #[test]
     fn a_million_single_bytes_cost_a_million_bytes() {
         let mut pieces = Pieces::default();
         for _ in 0..100_000 {
