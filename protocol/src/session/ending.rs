@@ -110,11 +110,6 @@ impl Ending {
         matches!(self.ours, Ours::Sent { .. })
     }
 
-    /// Whether nobody waits for what was not sent yet.
-    pub(crate) fn is_hurried(&self) -> bool {
-        self.is_received() || self.dying.is_some()
-    }
-
     /// Whether our CLOSE has arrived, where every message below `base` has.
     pub(crate) fn is_acknowledged(&self, base: u64) -> bool {
         matches!(self.ours, Ours::Sent { number } if number < base)

@@ -162,13 +162,14 @@ impl Session {
         }
     }
 
-    /// Whether CLOSE is to be sent: it was asked for and nothing else is left to be sent, or nobody wants it.
+    /// Whether CLOSE is to be sent: it was asked for and nothing else is left to be sent. What nobody wants any more, as after
+    /// the peer's CLOSE, is left nowhere.
     fn is_close_due(&self) -> bool {
         let ending = &self.ending;
         // Whoever may be a copy is not told that all is over: its data has not reached the application yet (A8).
         ending.is_wanted()
             && (!ending.unvouched || ending.dying.is_some())
-            && (!self.streams.has_unsent() || ending.is_hurried())
+            && !self.streams.has_unsent()
     }
 
     /// When there is something to say (A1, A3): only this opens or answers an exchange early. `worth`: how many
