@@ -40,6 +40,7 @@ const VIRTUAL: &[&str] = &[
     "half_close",
     "hostile",
     "idle",
+    "ladders",
     "machine",
     "opening",
     "outage",
