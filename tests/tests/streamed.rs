@@ -85,6 +85,29 @@ fn a_promise_for_next_year_is_one_for_a_minute() {
     assert!(!fake.client.learned().streamed, "it believes it");
 }
 
+/// §5.9.3: bytes of a bundle that has not come whole are no silence.
+#[test]
+fn a_bundle_that_takes_long_on_its_way_is_no_silence() {
+    let believed_for = |moves: bool| {
+        let (mut fake, exchange) = asked();
+        fake.prefix.more = Some(1_000);
+        let (began, body) = (fake.now, fake.body_of(exchange, &[]));
+        let now = Instant::from_micros(began);
+        fake.client.feed_bundles(now, exchange, body).unwrap();
+        while fake.client.learned().streamed {
+            if moves && fake.now < began + 5 * SEC {
+                let now = Instant::from_micros(fake.now);
+                fake.client.feed_progress(now, exchange).unwrap();
+            }
+            fake.run_for(100 * MS);
+        }
+        fake.now - began
+    };
+    let (silent, moving) = (believed_for(false), believed_for(true));
+    assert!(silent < 3 * SEC, "{silent}");
+    assert_eq!(moving, silent + 4_900 * MS);
+}
+
 /// Once it is doubted, an answer to another request shows that it is not the server that is silent: nobody waits out the
 /// patience then.
 #[test]
