@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use posthole_protocol::wire::{Content, Message};
 use posthole_protocol::{
-    Carrier, Client, Config, Duration, Event, Instant, Lesson, RequestId, SessionId,
+    Carrier, Client, Config, Duration, Event, ExchangeId, Instant, Lesson, RequestId, SessionId,
 };
 use posthole_tests::app::Script;
 use posthole_tests::craft::{FakeClient, FakeServer};
@@ -34,6 +34,14 @@ fn alone(now: Instant) -> Client {
     let mut client = Client::new(settings::tuned(), id, now);
     client.knows_direct(now, Duration::from_millis(300));
     client
+}
+
+/// Makes a direct connection.
+fn connect(fake: &mut FakeServer) -> ExchangeId {
+    let now = Instant::from_micros(fake.now);
+    fake.client.knows_direct(now, Duration::ZERO);
+    assert!(fake.client.poll_dial().is_some());
+    fake.client.feed_dialled(now).expect("it is wanted")
 }
 
 fn exchanges(pair: &Pair) -> u64 {
@@ -472,9 +480,7 @@ fn what_can_not_be_read_ends_a_connection() {
 fn what_could_not_be_read_on_a_connection_is_counted() {
     let mut fake = FakeServer::connected(settings::tuned());
     let now = Instant::from_micros(fake.now);
-    fake.client.knows_direct(now, Duration::ZERO);
-    assert!(fake.client.poll_dial().is_some());
-    let connection = fake.client.feed_dialled(now).unwrap();
+    let connection = connect(&mut fake);
     fake.collect();
     let body = Bytes::from_static(b"\xf8 it begins well");
     fake.client.feed_bundles(now, connection, body).unwrap();
@@ -626,9 +632,7 @@ fn what_follows_is_known_of_the_connection_alone() {
     let mut fake = FakeServer::connected(settings::tuned());
     let now = Instant::from_micros(fake.now);
     let exchange = fake.open.first().map(|(exchange, _)| *exchange);
-    fake.client.knows_direct(now, Duration::ZERO);
-    assert!(fake.client.poll_dial().is_some());
-    let connection = fake.client.feed_dialled(now).unwrap();
+    let connection = connect(&mut fake);
     let trial = fake.client.poll_request(now).unwrap();
     assert_eq!(trial.exchange, connection);
     let body = fake.body_of(connection, &[]);
@@ -655,9 +659,7 @@ fn far(range: u64) -> [Message; 1] {
 fn what_a_client_cannot_keep_track_of_ends_its_connection() {
     let mut fake = FakeServer::connected(settings::tuned());
     let now = Instant::from_micros(fake.now);
-    fake.client.knows_direct(now, Duration::ZERO);
-    assert!(fake.client.poll_dial().is_some());
-    let connection = fake.client.feed_dialled(now).unwrap();
+    let connection = connect(&mut fake);
     let mut say = |message: &[Message]| {
         let body = fake.body_of(connection, message);
         fake.client.feed_bundles(now, connection, body).unwrap();
