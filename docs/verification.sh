@@ -38,6 +38,7 @@ mapfile -t virtual < <(sed -n '/^const VIRTUAL/,/^];/s/^ *"\(.*\)",$/\1/p' tests
 # sample PACKAGES ARGUMENTS-OF-CARGO-TEST...
 sample() {
     local out name file diff line all missed=() packages=()
+    cargo mutants --version >/dev/null || { echo "a sample needs cargo install cargo-mutants" >&2; exit 1; }
     for name in $1; do
         packages+=(-p "$name" --test-package "$name")
     done
