@@ -11,19 +11,19 @@
 //!             due ─┴──────────ack──────────────┘
 //! ```
 
+mod acks;
 mod flight;
 
+pub(crate) use acks::{Delivered, DeliveredWhat};
 pub(crate) use flight::FlightInfo;
 
-use crate::error::Violation;
 use crate::id::StreamId;
 use crate::time::Instant;
-use crate::wire::{Ack, Content, Message};
+use crate::wire::{Content, Message};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use flight::{Flight, lighten};
-use smallvec::SmallVec;
 
 /// Copies of one message in exchanges that may still arrive: never more (DESIGN, "Silence"). So it is sent so often, and
 /// once more for every exchange with it that was lost (L5).
@@ -43,21 +43,6 @@ struct Item {
     flying: u8,
     /// And how many do not.
     lost: u16,
-}
-
-/// What an acknowledgement told of one message of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Delivered {
-    pub(crate) stream: StreamId,
-    pub(crate) bytes: u64,
-    pub(crate) what: DeliveredWhat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DeliveredWhat {
-    Data,
-    Fin,
-    Reset,
 }
 
 /// Messages that may have to go (again).
@@ -213,80 +198,6 @@ impl Outbox {
         self.items.get(number.checked_sub(self.base)? as usize)
     }
 
-    /// Forgets what has arrived; `tell` hears of every message of a stream that was not known to have arrived.
-    /// Says whether anything was new.
-    pub(crate) fn on_ack(
-        &mut self,
-        now: Instant,
-        ack: &Ack,
-        mut tell: impl FnMut(Delivered),
-    ) -> Result<bool, Violation> {
-        let end = self.next_number();
-        if ack.next > end || ack.ranges.last().is_some_and(|r| r.end > end) {
-            return Err(Violation::Acknowledgement);
-        }
-        let mut news = false;
-        while self.base < ack.next {
-            let Some(item) = self.items.pop_front() else {
-                break;
-            };
-            self.base += 1;
-            if !item.acked {
-                news = true;
-                self.due.remove(&(self.base - 1));
-                let bytes = payload_len(&item.content);
-                lighten(&mut self.flights, self.base - 1, bytes);
-                self.bytes -= bytes;
-                self.acked += bytes;
-                delivered(&item.content).into_iter().for_each(&mut tell);
-            }
-        }
-        for range in &ack.ranges {
-            for number in range.start.max(self.base)..range.end {
-                let item = &mut self.items[(number - self.base) as usize];
-                if !item.acked {
-                    news = true;
-                    item.acked = true;
-                    let content = core::mem::replace(&mut item.content, Content::Void);
-                    self.due.remove(&number);
-                    let bytes = payload_len(&content);
-                    lighten(&mut self.flights, number, bytes);
-                    self.bytes -= bytes;
-                    self.acked += bytes;
-                    delivered(&content).into_iter().for_each(&mut tell);
-                }
-            }
-        }
-        while self.items.front().is_some_and(|i| i.acked) {
-            self.items.pop_front();
-            self.base += 1;
-        }
-        if news {
-            let (base, items) = (self.base, &self.items);
-            let open = |n: u64| items.get((n - base) as usize).is_some_and(|i| !i.acked);
-            let mut done = SmallVec::<[_; 4]>::new();
-            self.flights.retain_mut(|f| {
-                if f.is_long() && f.on_progress(base) {
-                    f.sent_at = now;
-                }
-                let mut left = f.numbers.iter().map(|r| r.start.max(base)..r.end);
-                let flies = left.any(|mut range| range.any(open));
-                if !flies && f.bundles == 0 {
-                    done.push((f.sent_at, f.bytes));
-                }
-                flies
-            });
-            for flight in self.flights.iter_mut().filter(|f| f.bundles == 0) {
-                let passed = |(sent_at, bytes): &&(Instant, u64)| {
-                    *sent_at > flight.sent_at && *bytes >= flight.bytes
-                };
-                let by = done.iter().filter(passed).count().min(255) as u8;
-                flight.overtaken = flight.overtaken.saturating_add(by);
-            }
-        }
-        Ok(news)
-    }
-
     /// Nothing of this exchange can arrive any more: what only it carried goes again, at once the first time, then
     /// after `pace` doubling with every loss up to `pace_max` (A17).
     pub(crate) fn lost(&mut self, exchange: u64, now: Instant, pace: Duration, pace_max: Duration) {
@@ -417,32 +328,6 @@ fn payload_len(content: &Content) -> u64 {
     match content {
         Content::Data { payload, .. } => payload.len() as u64,
         Content::Void | Content::Control(_) => 0,
-    }
-}
-
-fn delivered(content: &Content) -> Option<Delivered> {
-    use crate::wire::Control;
-    match content {
-        Content::Data {
-            stream,
-            payload,
-            fin,
-            ..
-        } => Some(Delivered {
-            stream: *stream,
-            bytes: payload.len() as u64,
-            what: if *fin {
-                DeliveredWhat::Fin
-            } else {
-                DeliveredWhat::Data
-            },
-        }),
-        Content::Control(Control::Reset { stream, .. }) => Some(Delivered {
-            stream: *stream,
-            bytes: 0,
-            what: DeliveredWhat::Reset,
-        }),
-        Content::Void | Content::Control(_) => None,
     }
 }
 

@@ -1,6 +1,8 @@
 #![allow(clippy::single_range_in_vec_init)]
 
 use super::*;
+use crate::error::Violation;
+use crate::wire::Ack;
 use bytes::Bytes;
 use core::ops::Range;
 use proptest::prelude::*;
