@@ -31,7 +31,10 @@ pub fn paths(data: &[u8]) {
         limit: (dice.below(4) == 0).then(|| 40_000 + usize::from(dice.word()) * 4),
         lanes: (dice.below(6) == 0).then(|| 1 + dice.below(3) as usize),
         hold: (dice.below(6) == 0).then(|| 3_000_000 + u64::from(dice.word()) * 250),
-        ..Weather::fair(0)
+        delay: [25_000, 1_000, 300_000, u64::from(dice.word())][dice.below(4) as usize],
+        knows: dice.coin(),
+        requests: (dice.below(4) == 0).then(|| 1 + dice.below(12) as u8),
+        pool: (dice.below(4) == 0).then(|| 65_536 + u64::from(dice.word()) * 16),
     };
     let mut ops = Vec::new();
     while !dice.is_empty() && ops.len() < 30 {

@@ -97,7 +97,7 @@ pub struct Weather {
     pub hold: Option<u64>,
     /// Microseconds one way.
     pub delay: u64,
-    /// Whether the client knows beforehand where to make direct connections.
+    /// Whether the client knows beforehand where to make direct connections, where that is not classic.
     pub knows: bool,
     /// How many exchanges may be open at once, if not as many as by default.
     pub requests: Option<u8>,
@@ -376,7 +376,7 @@ pub fn play(weather: &Weather, ops: &[Op], prepare: impl FnOnce(&mut Pair)) -> P
         // What waits in a box behind what a server holds says nothing for seconds; both sides think it lost.
         pair.net.tally.excused = 4;
     }
-    if weather.knows {
+    if weather.knows && !weather.classic {
         let (now, head_start) = (Instant::from_micros(pair.now), Duration::from_millis(300));
         pair.client().machine.knows_direct(now, head_start);
     }

@@ -22,7 +22,7 @@ struct Bounds {
 }
 
 /// More states than this are no proof: the test fails.
-const MOST: usize = 40_000_000;
+const MOST: usize = 1_000_000_000;
 
 impl Model for Bounds {
     type State = World;
@@ -68,7 +68,8 @@ fn check(name: &str, bounds: Bounds) {
         .checker()
         .threads(std::thread::available_parallelism().map_or(1, |n| n.get()))
         .target_state_count(MOST)
-        .spawn_bfs()
+        // Depth first, what waits to be looked at is a few hundred worlds; in breadth it would be most of them.
+        .spawn_dfs()
         .join();
     println!(
         "{name}: {} states, {} unique, depth {}, {bounds:?}",

@@ -64,7 +64,7 @@ pub(crate) fn weather() -> impl Strategy<Value = Weather> {
         let (seed, percent, jitter, rate, hangups, delay) = faults;
         Weather {
             delay,
-            knows: knows && !classic,
+            knows,
             requests,
             pool,
             seed,
