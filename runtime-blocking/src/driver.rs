@@ -343,13 +343,23 @@ mod tests {
     use posthole_protocol::{Config, SessionId};
     use posthole_runtime::Tried;
 
+    /// Without lanes: what it asks for goes nowhere.
+    fn alone() -> Arc<Shared> {
+        let id = SessionId::from_bytes([7; 16]);
+        let core = Client::new(Config::default(), id, timer::now());
+        Shared::new(State::client(core), None, None)
+    }
+
+    /// The timer tells apart by it who waits for the same moment.
+    #[test]
+    fn no_two_sessions_of_a_process_have_one_name() {
+        assert_ne!(alone().key(), alone().key());
+    }
+
     /// The timer would keep it for as long as its last deadline is away.
     #[test]
     fn nothing_keeps_a_session_that_has_ended() {
-        let id = SessionId::from_bytes([7; 16]);
-        let core = Client::new(Config::default(), id, timer::now());
-        // Without lanes: what it asks for goes nowhere.
-        let shared = Shared::new(State::client(core), None, None);
+        let shared = alone();
         // It waits for an answer, and then for an earlier moment.
         shared.lock().settle();
         let mut locked = shared.lock();

@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn only_what_stays_on_the_machine_is_near() {
         let near = |own: &str, peer: &str| {
-            receive_buffer(own.parse().unwrap(), peer.parse().unwrap()).is_some()
+            let buffer = receive_buffer(own.parse().unwrap(), peer.parse().unwrap());
+            assert!(buffer.is_none_or(|bytes| bytes == 262_144));
+            buffer.is_some()
         };
         assert!(near("127.0.0.1:1", "127.0.0.1:2"));
         assert!(near("[::1]:1", "[::1]:2"));
