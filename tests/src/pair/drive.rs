@@ -15,13 +15,9 @@ impl Pair {
             .iter()
             .flat_map(|host| host.sessions.iter())
             .filter_map(next_of);
-        let late = self
-            .late
-            .iter()
-            .filter_map(|delivery| self.asleep_until(delivery));
         clients
             .chain(servers)
-            .chain(late)
+            .chain(self.late_until)
             .chain(self.net.next())
             .min()
     }
@@ -48,7 +44,9 @@ impl Pair {
     }
 
     pub(super) fn deliver(&mut self, delivery: Delivery) {
-        if self.asleep_until(&delivery).is_some() {
+        if let Some(until) = self.asleep_until(&delivery) {
+            let first = self.late_until.map_or(until, |first| first.min(until));
+            self.late_until = Some(first);
             self.late.push(delivery);
             return;
         }

@@ -33,7 +33,10 @@ pub struct Pair {
     pub ledger: Ledger,
     /// Answers to requests that the test itself put before a server.
     pub ghosts: Vec<(RequestId, Bytes)>,
+    /// What has come for ends that sleep.
     late: Vec<Delivery>,
+    /// When the first of them may have woken.
+    late_until: Option<u64>,
     still: u32,
     next_ghost: u64,
     rng: Rng,
@@ -69,6 +72,7 @@ impl Pair {
             ledger: Ledger::default(),
             ghosts: Vec::new(),
             late: Vec::new(),
+            late_until: None,
             still: 0,
             next_ghost: GHOSTS,
             rng: Rng::new(seed),
@@ -181,8 +185,11 @@ impl Pair {
         assert!(self.still < STILL, "time stands still at {}", self.now);
         self.now = self.now.max(next);
         // Waiting input comes before deadlines (A19).
-        for delivery in std::mem::take(&mut self.late) {
-            self.deliver(delivery);
+        if self.late_until.is_some_and(|until| until <= self.now) {
+            self.late_until = None;
+            for delivery in std::mem::take(&mut self.late) {
+                self.deliver(delivery);
+            }
         }
         while let Some(delivery) = self.net.take(self.now) {
             self.deliver(delivery);
@@ -254,6 +261,7 @@ impl Pair {
     /// An end neither hears nor acts for so long: its clock goes on.
     pub fn sleep(&mut self, side: Side, micros: u64) {
         let until = self.now + micros;
+        self.late_until = self.late_until.map(|first| first.min(until));
         match side {
             Side::Client => self
                 .clients
