@@ -37,7 +37,7 @@ mapfile -t virtual < <(sed -n '/^const VIRTUAL/,/^];/s/^ *"\(.*\)",$/\1/p' tests
 # cargo-mutants, then for what is left those of each further line, in a copy. Needs cargo-mutants and jq.
 # sample PACKAGES ARGUMENTS-OF-CARGO-TEST...
 sample() {
-    local out name file diff line all missed=() packages=()
+    local out name file diff line all missed=() packages=() limit=1200 longest=0
     cargo mutants --version >/dev/null || { echo "a sample needs cargo install cargo-mutants" >&2; exit 1; }
     for name in $1; do
         packages+=(-p "$name" --test-package "$name")
@@ -50,8 +50,12 @@ sample() {
     git clone -q . "$out/tree"
     export CARGO_TARGET_DIR=$PWD/target/sample
     for line in "$@"; do
+        finds "$out/tree" "$line --no-run" || SECONDS=0
         finds "$out/tree" "$line" && echo "without any bug tests fail: cargo test $line" >&2 && exit 1
+        longest=$((SECONDS > longest ? SECONDS : longest))
     done
+    # What takes three times as long, and what is built anew, does not end.
+    limit=$((3 * longest + 300))
     while IFS=$'\t' read -r name file diff; do
         git -C "$out/tree" checkout -q .
         patch -s "$out/tree/$file" "$out/mutants.out/$diff"
@@ -66,12 +70,12 @@ sample() {
     ((${#missed[@]} == 0)) || printf -- '- missed: `%s`\n' "${missed[@]}"
 }
 
-# Whether tests in TREE fail, or don't end.
+# Whether tests in TREE fail, or don't end within so many seconds as `limit` is.
 # finds TREE ARGUMENTS
 finds() {
     local line
     read -ra line <<<"$2"
-    ! (cd "$1" && timeout 1200 cargo test -q "${line[@]}" </dev/null >/dev/null 2>&1)
+    ! (cd "$1" && timeout "$limit" cargo test -q "${line[@]}" </dev/null >/dev/null 2>&1)
 }
 
 # Lines of the core that its own tests and those in virtual time run. Needs cargo-llvm-cov and Debian's llvm-22.
