@@ -1,7 +1,7 @@
 //! What can be chosen, on each side.
 
 use crate::limits::Limits;
-use posthole_protocol::http::{Plain, ProxyChoice};
+use posthole_protocol::http::{Plain, ProxyChoice, WayError};
 use posthole_protocol::{Config, RouterConfig};
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +15,20 @@ pub enum TlsChoice {
     Platform,
     /// The authorities in this PEM file only; for instance that of a proxy that opens TLS.
     CaFile(PathBuf),
+}
+
+impl TlsChoice {
+    /// In a build without the feature `tls`: nobody is believed.
+    ///
+    /// # Errors
+    /// If TLS is wanted.
+    pub fn left_out(self, is_wanted: bool) -> Result<(), WayError> {
+        if is_wanted {
+            let what = "https needs the feature \"tls\", which was left out of this build";
+            return Err(WayError::Tls(what.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// Where a server takes direct connections, for `connect`.
@@ -215,6 +229,13 @@ impl ListenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_without_tls_says_so_where_it_is_wanted() {
+        assert_eq!(TlsChoice::Platform.left_out(false), Ok(()));
+        let error = TlsChoice::Platform.left_out(true).unwrap_err().to_string();
+        assert!(error.contains("the feature \"tls\""), "{error}");
+    }
 
     #[test]
     fn what_headers_say_is_not_printed() {

@@ -35,7 +35,7 @@ impl Target {
         }
         let has_tls = way.has_tls();
         #[cfg(not(feature = "tls"))]
-        refuse_tls(tls, has_tls)?;
+        tls.left_out(has_tls)?;
         Ok(Target {
             #[cfg(feature = "tls")]
             tls: has_tls.then(|| super::tls::config(tls)).transpose()?,
@@ -99,14 +99,4 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({})", self.describe())
     }
-}
-
-#[cfg(not(feature = "tls"))]
-fn refuse_tls(_: TlsChoice, is_wanted: bool) -> Result<(), ConnectError> {
-    if is_wanted {
-        return Err(ConnectError::Tls(
-            "https needs the feature \"tls\", which was left out of this build".to_owned(),
-        ));
-    }
-    Ok(())
 }
