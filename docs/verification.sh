@@ -17,7 +17,7 @@ part() {
     crowd) cargo run -q --release -p posthole-tests --example crowd || true ;;
     sample) sample posthole-protocol "-p posthole-tests ${virtual[*]/#/--test }" ;;
     runtimes) sample "posthole-runtime posthole-blocking posthole-smol" "-p posthole-tests --test conformance --test pieces" \
-        "-p posthole-blocking -p posthole-smol --tests" ;;
+        "-p posthole-blocking -p posthole-smol --tests --features posthole-blocking/tiny_http" ;;
     coverage) coverage ;;
     *) echo "no such part: $1" >&2 && exit 2 ;;
     esac

@@ -77,6 +77,9 @@ fn what_is_no_request_of_ours_is_refused() {
     assert_eq!(read_status(&mut stream), 413);
     assert_eq!(dummy.begun(), 0);
     let mut stream = connect_to(front.local_addr());
+    post(&mut stream, &[7; 1000]);
+    assert_eq!(read_reply(&mut stream).body, [7; 1000]);
+    let mut stream = connect_to(front.local_addr());
     let again = "POST /p HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 1\r\n\r\nx";
     stream.write_all(again.as_bytes()).unwrap();
     assert_eq!(read_reply(&mut stream).body, b"x");

@@ -90,6 +90,9 @@ fn what_is_no_request_of_ours_is_refused_and_slow_bodies_given_up() {
         assert_eq!(status(&read_to_end(&mut stream)), expected, "{request}");
     }
     assert_eq!(dummy.begun(), 0);
+    let mut stream = connect_to(addr);
+    post(&mut stream, &[7; 1000]);
+    assert_eq!(read_reply(&mut stream).body, [7; 1000]);
 }
 
 #[test]
