@@ -168,12 +168,20 @@ fn three_exchanges() {
 
 #[test]
 fn a_direct_connection_that_is_cut() {
-    let cuts = scale();
-    check("cuts", beside_a_connection(Trouble { cuts, ..none() }));
+    let (cuts, ticks) = (1, scale() - 1);
+    check(
+        "cuts",
+        beside_a_connection(Trouble {
+            cuts,
+            ticks,
+            ..none()
+        }),
+    );
 }
 
 #[test]
-fn a_direct_connection_beside_which_timers_go_off() {
-    let ticks = scale() - 1;
-    check("beside", beside_a_connection(Trouble { ticks, ..none() }));
+fn a_direct_connection_that_is_cut_and_made_again_and_cut() {
+    // A third finds none to cut.
+    let cuts = 2;
+    check("again", beside_a_connection(Trouble { cuts, ..none() }));
 }
