@@ -69,6 +69,13 @@ fn without_descriptors_direct_connections_wait_and_are_taken_later() {
     let silent: Vec<_> = (0..100).map(|_| connect_to(server.addr)).collect();
     // Time enough to accept what can be accepted, and to fail.
     std::thread::sleep(Duration::from_millis(300));
+    let before = server.processor();
+    std::thread::sleep(Duration::from_millis(500));
+    let used = server.processor() - before;
+    assert!(
+        used < 0.25,
+        "{used} s of processor for what can't be accepted"
+    );
     drop(silent);
     let mut stream = connect_to(server.addr);
     stream.write_all(&first_bundle(1)).unwrap();
