@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the tables in verification.md anew: `docs/verification.sh PART…`, without one all of them (nearly two hours on two
-# processors, most of it the planted bugs). Each part is the output of one command, which stands above it on the page.
+# Makes the tables in verification.md anew: `docs/verification.sh PART…`, without one all of them (five hours or
+# more on two processors, most of it the planted bugs). Each part is the output of one command, which stands above it on the page.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 page=docs/verification.md

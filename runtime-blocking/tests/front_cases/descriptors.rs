@@ -66,16 +66,13 @@ fn direct_child() {
 #[test]
 fn without_descriptors_direct_connections_wait_and_are_taken_later() {
     let server = Server::running("descriptors::direct_child", 40);
+    let before = server.processor();
     let silent: Vec<_> = (0..100).map(|_| connect_to(server.addr)).collect();
     // Time enough to accept what can be accepted, and to fail.
     std::thread::sleep(Duration::from_millis(300));
-    let before = server.processor();
-    std::thread::sleep(Duration::from_millis(500));
+    // Who asks again and again takes all the processor that there is.
     let used = server.processor() - before;
-    assert!(
-        used < 0.25,
-        "{used} s of processor for what can't be accepted"
-    );
+    assert!(used < 0.15, "{used} s of processor");
     drop(silent);
     let mut stream = connect_to(server.addr);
     stream.write_all(&first_bundle(1)).unwrap();
