@@ -48,6 +48,18 @@ impl Instant {
     }
 }
 
+/// The first of these moments, as far as they are to come.
+pub(crate) fn first(moments: &[Option<Instant>]) -> Option<Instant> {
+    let mut first = None;
+    for moment in moments {
+        first = match (first, *moment) {
+            (Some(one), Some(other)) => Some(Instant::min(one, other)),
+            (one, other) => one.or(other),
+        };
+    }
+    first
+}
+
 /// A duration as it travels: in microseconds, the most that a varint holds (2^62 - 1) standing for what is longer.
 pub(crate) fn wire_micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros())

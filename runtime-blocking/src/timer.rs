@@ -27,6 +27,7 @@ static TIMER: Timer = Timer {
 const STACK: usize = 256 * 1024;
 
 /// What time it is, for the cores.
+#[inline(never)] // Asked in many places, which are all on the way of a byte.
 pub(crate) fn now() -> Instant {
     // Where orders of threads are tried, the same order must do the same each time; deadlines are a thread of the test's.
     #[cfg(all(test, interleave))]

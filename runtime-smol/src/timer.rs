@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) static ZERO: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 /// What time it is, for the cores.
+#[inline(never)] // Asked in many places, which are all on the way of a byte.
 pub(crate) fn now() -> Instant {
     // 2^64 microseconds are 584,000 years.
     let since = clock::instant().saturating_duration_since(*ZERO);

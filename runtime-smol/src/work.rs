@@ -3,79 +3,80 @@
 use crate::carrier::direct;
 use crate::driver::{Shared, State, Work};
 use crate::lanes::{Job, Lanes, Slot};
-use crate::pending::Desk;
+use crate::pending::{Desk, Responder};
 use crate::spawn::Spawner;
 use crate::wait::Wake;
 use crate::wire::{Name, Wire};
 use posthole_protocol::wire::Chain;
 use posthole_protocol::{ExchangeId, RequestId};
+use posthole_runtime::LullId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
 /// What a core had to say, and who is to carry it.
 pub(crate) struct Todo {
-    work: Work,
+    bundles: Vec<(Way, Chain)>,
+    lull: Option<LullId>,
+    rest: Option<Box<Rest>>,
+    wakes: Vec<Wake>,
     /// The session's task, if it is to look at its deadline.
     task: Option<Waker>,
+}
+
+/// What is not part of every round.
+struct Rest {
+    said: Box<posthole_runtime::Rest<Responder>>,
     jobs: Vec<Job>,
     cancelled: Vec<(Arc<Slot>, ExchangeId)>,
     /// Idle lanes that are needed no longer.
     ended: Vec<Arc<Slot>>,
-    writes: Vec<(Arc<Wire>, Name, Chain)>,
-    /// Of streamed answers.
-    pieces: Vec<(Arc<Desk>, u64, Chain)>,
     /// Direct connections that are wanted no longer.
     closed: Vec<Arc<Wire>>,
     /// Where to make one, and where its task runs.
     dial: Option<(Option<(String, u16)>, Spawner)>,
 }
 
+/// How a bundle goes that is not a request or a reply of its own.
+enum Way {
+    Wire(Arc<Wire>, Name),
+    /// As the next piece of a streamed answer of this exchange, of which its task tells when it is written.
+    Piece(Arc<Desk>, u64),
+}
+
 impl Todo {
-    /// Under the lock: finds lanes for the requests.
+    /// Under the lock: finds lanes for the requests. `has_ended`: no more of them will come.
     pub(crate) fn new(
-        mut work: Work,
+        work: Work,
         state: &mut State,
-        lanes: Option<&mut Lanes>,
+        mut lanes: Option<&mut Lanes>,
         wires: &BTreeMap<RequestId, Arc<Wire>>,
         task: Option<Waker>,
         has_ended: bool,
     ) -> Todo {
-        let (mut writes, mut closed, mut dial) = (Vec::new(), Vec::new(), None);
-        let mut pieces = Vec::new();
-        for (request, exchange, bundle) in work.said.drain(..) {
+        let mut bundles = Vec::with_capacity(work.said.len() + work.writes.len());
+        for (request, exchange, bundle) in work.said {
             if let Some(wire) = wires.get(&request) {
-                writes.push((wire.clone(), Name::Request(request), bundle));
+                bundles.push((Way::Wire(wire.clone(), Name::Request(request)), bundle));
             } else if let Some(desk) = state.responder(request).and_then(|to| to.desk()) {
-                pieces.push((desk, exchange, bundle));
+                bundles.push((Way::Piece(desk, exchange), bundle));
             }
         }
-        let (mut jobs, mut cancelled, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-        if let Some(lanes) = lanes {
-            jobs.extend(work.requests.drain(..).map(|request| lanes.assign(request)));
-            writes.extend(work.writes.drain(..).filter_map(|request| {
-                let wire = lanes.direct.wire(request.exchange)?;
-                Some((wire, Name::Exchange(request.exchange), request.body))
-            }));
-            closed.extend(work.cancelled.iter().filter_map(|e| lanes.direct.take(*e)));
-            let address = work.dial.take().map(|dial| lanes.direct.address(dial));
-            dial = address.map(|address| (address, lanes.spawner().clone()));
-            let mut carrier = |exchange| lanes.cancel(exchange).map(|slot| (slot, exchange));
-            cancelled.extend(work.cancelled.drain(..).filter_map(&mut carrier));
-            if has_ended {
-                ended = lanes.end();
+        if let Some(lanes) = &mut lanes {
+            for (exchange, bundle) in work.writes {
+                if let Some(wire) = lanes.direct.wire(exchange) {
+                    bundles.push((Way::Wire(wire, Name::Exchange(exchange)), bundle));
+                }
             }
         }
+        let rest = (work.rest.is_some() || has_ended)
+            .then(|| Rest::new(work.rest.unwrap_or_default(), lanes, has_ended));
         Todo {
-            work,
+            bundles,
+            lull: work.lull,
+            rest,
+            wakes: work.wakes,
             task,
-            jobs,
-            cancelled,
-            ended,
-            writes,
-            pieces,
-            closed,
-            dial,
         }
     }
 
@@ -93,24 +94,68 @@ impl Todo {
 
     /// Gives the direct connections that have taken all of a bundle: the core may have more for them.
     fn perform_once(self, shared: &Arc<Shared>) -> Vec<Name> {
-        let mut work = self.work;
-        work.tell();
-        work.wakes.into_iter().for_each(Wake::wake);
-        // Before the replies, of which one may be the last thing said on the same connection.
+        self.wakes.into_iter().for_each(Wake::wake);
         let mut written = Vec::new();
-        for (wire, name, bundle) in self.writes {
-            written.extend(wire.send(shared, name, bundle).then_some(name));
+        for (way, bundle) in self.bundles {
+            match way {
+                Way::Wire(wire, name) => {
+                    // In a lull there is one, and if nobody was at the session meanwhile, whoever is next tells the core.
+                    let is_left = |lull| shared.lull.end(lull);
+                    if wire.send(shared, name, bundle) && !self.lull.is_some_and(is_left) {
+                        written.push(name);
+                    }
+                }
+                Way::Piece(desk, exchange) => desk.piece(exchange, bundle),
+            }
         }
-        if work
-            .lull
-            .is_some_and(|lull| written.len() == 1 && shared.lull.end(lull))
-        {
-            written.clear();
+        if let Some(rest) = self.rest {
+            rest.perform(shared);
         }
-        for (desk, exchange, bundle) in self.pieces {
-            desk.piece(exchange, bundle);
+        if let Some(task) = self.task {
+            task.wake();
         }
-        for (responder, reply) in work.replies {
+        written
+    }
+}
+
+impl Rest {
+    #[inline(never)]
+    fn new(
+        said: Box<posthole_runtime::Rest<Responder>>,
+        lanes: Option<&mut Lanes>,
+        has_ended: bool,
+    ) -> Box<Rest> {
+        let mut rest = Rest {
+            said,
+            jobs: Vec::new(),
+            cancelled: Vec::new(),
+            ended: Vec::new(),
+            closed: Vec::new(),
+            dial: None,
+        };
+        if let Some(lanes) = lanes {
+            let requests = rest.said.requests.drain(..);
+            rest.jobs = requests.map(|request| lanes.assign(request)).collect();
+            for exchange in rest.said.cancelled.drain(..) {
+                rest.closed.extend(lanes.direct.take(exchange));
+                let slot = lanes.cancel(exchange);
+                rest.cancelled.extend(slot.map(|slot| (slot, exchange)));
+            }
+            if let Some(dial) = rest.said.dial.take() {
+                rest.dial = Some((lanes.direct.address(dial), lanes.spawner().clone()));
+            }
+            if has_ended {
+                rest.ended = lanes.end();
+            }
+        }
+        Box::new(rest)
+    }
+
+    #[inline(never)]
+    fn perform(self, shared: &Arc<Shared>) {
+        let mut said = self.said;
+        said.tell();
+        for (responder, reply) in said.replies {
             responder.respond(reply);
         }
         for job in self.jobs {
@@ -128,20 +173,16 @@ impl Todo {
         if let Some((address, spawner)) = self.dial {
             direct::dial(shared, &spawner, address);
         }
-        if let Some(task) = self.task {
-            task.wake();
-        }
-        if let Some(reason) = work.closed {
+        if let Some(reason) = said.closed {
             tracing::debug!(session = shared.key(), %reason, "session ended");
         }
         if let Some(home) = &shared.home {
-            if work.announce {
+            if said.announce {
                 home.announce(shared);
             }
-            if work.over {
+            if said.over {
                 home.ended(shared);
             }
         }
-        written
     }
 }

@@ -93,6 +93,7 @@ impl<R, W: Waiters> State<R, W> {
         &mut self.ends(id).writable
     }
 
+    #[inline(never)] // Asked in many places, which are all on the way of a byte.
     fn ends(&mut self, id: StreamId) -> &mut Ends<W> {
         self.streams
             .get_mut(&id)

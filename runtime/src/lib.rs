@@ -31,7 +31,7 @@
 //! let core = Client::new(Config::default(), SessionId::from_bytes([1; 16]), Instant::ZERO);
 //! let mut state: State<(), Nobody> = State::client(core);
 //! let work = state.poll(Instant::ZERO);
-//! assert_eq!(work.requests.len(), 1); // The session's opening, to be sent.
+//! assert_eq!(work.rest.unwrap().requests.len(), 1); // The session's opening, to be sent.
 //! assert!(work.alarm.is_some()); // When to poll again at the latest.
 //! ```
 //!
@@ -88,4 +88,4 @@ pub use reply::Reply;
 pub use stats::Stats;
 pub use unsent::Unsent;
 pub use wait::Waiters;
-pub use work::{Alarm, Work};
+pub use work::{Alarm, Rest, Work};

@@ -1,6 +1,6 @@
 //! A client and a server's house in one thread, for tests: every request arrives, every answer too.
 
-use crate::{Alarm, House, State, Tried, Waiters, Work};
+use crate::{Alarm, House, Rest, State, Tried, Waiters, Work};
 use bytes::Bytes;
 use posthole_protocol::{
     Client, Config, ExchangeId, Instance, Instant, Nonce, RouterConfig, SessionId, StreamId,
@@ -105,8 +105,9 @@ impl Pair {
             let work = self.client.poll(self.now);
             self.client_alarms.extend(work.alarm);
             self.woken.extend(work.wakes.into_iter().flatten());
-            let mut moved = !work.requests.is_empty();
-            for request in work.requests {
+            let requests = work.rest.unwrap_or_default().requests;
+            let mut moved = !requests.is_empty();
+            for request in requests {
                 self.last_body = request.body.into_bytes();
                 let body = self.last_body.clone();
                 self.visit(body, request.exchange);
@@ -140,14 +141,13 @@ impl Pair {
 
     /// Takes what a server's session has to say. Whether that was an answer.
     pub(crate) fn serve(&mut self, session: &Rc<RefCell<Session>>, number: u32) -> bool {
-        let work = session.borrow_mut().poll(self.now);
-        let Work {
-            wakes,
+        let Work { wakes, rest, .. } = session.borrow_mut().poll(self.now);
+        let Rest {
             replies,
             announce,
             over,
             ..
-        } = work;
+        } = *rest.unwrap_or_default();
         self.woken.extend(wakes.into_iter().flatten());
         if announce && let Ok(wake) = self.house.announce(number) {
             self.woken.extend(wake.into_iter().flatten());

@@ -7,36 +7,44 @@ use crate::wait::Waiters;
 use posthole_protocol::wire::Chain;
 use posthole_protocol::{CloseReason, Dial, ExchangeId, Instant, Lesson, Request, RequestId};
 
-/// What is to be done once the lock is released; [`requests`](Work::requests), [`cancelled`](Work::cancelled) and
-/// [`alarm`](Work::alarm) while it is still held, as far as the runtime keeps something of its own behind it.
+/// What is to be done once the lock is released; the [`alarm`](Work::alarm), and of the rest the
+/// [`requests`](Rest::requests) and the [`cancelled`](Rest::cancelled), while it is still held, as far as the runtime keeps
+/// something of its own behind it.
 ///
-/// It is done in the order of the fields.
+/// Bundles on direct connections come by the thousand, the rest seldom: it is apart so that what is done each time is short.
 #[must_use = "the core says it once"]
 #[non_exhaustive]
 pub struct Work<R, W: Waiters> {
     /// Those who have waited for what has come.
     pub wakes: Vec<W::Wake>,
-    /// Answers to requests.
-    pub replies: Vec<(R, Reply)>,
     /// Bundles to be written on a direct connection, or as the next piece of a streamed answer, of the long exchange that
     /// this request began, with its number. Servers only.
     pub said: Vec<(RequestId, u64, Chain)>,
-    /// Requests to be sent. Clients only.
-    pub requests: Vec<Request>,
     /// Bundles to be written on a direct connection. Clients only.
-    pub writes: Vec<Request>,
-    /// A direct connection is to be made. Clients only.
-    pub dial: Option<Dial>,
-    /// Exchanges whose answers nobody waits for any more. Clients only.
-    pub cancelled: Vec<ExchangeId>,
+    pub writes: Vec<(ExchangeId, Chain)>,
     /// After the one bundle of `said` or `writes` the core has nothing to say before the alarm.
     pub lull: Option<LullId>,
     /// The deadline has changed.
     pub alarm: Option<Alarm>,
+    /// All else, done after the bundles in the order of its fields.
+    pub rest: Option<Box<Rest<R>>>,
+}
+
+/// What is not part of every round.
+#[non_exhaustive]
+pub struct Rest<R> {
     /// What a log should hear of the way to the server. Clients only.
     pub news: Option<News>,
     /// What was learned of it. Clients only.
     pub lessons: Vec<Lesson>,
+    /// Answers to requests; of which one may be the last thing said on the connection of a bundle.
+    pub replies: Vec<(R, Reply)>,
+    /// Requests to be sent. Clients only.
+    pub requests: Vec<Request>,
+    /// Exchanges whose answers nobody waits for any more. Clients only.
+    pub cancelled: Vec<ExchangeId>,
+    /// A direct connection is to be made. Clients only.
+    pub dial: Option<Dial>,
     /// The session has ended, so.
     pub closed: Option<CloseReason>,
     /// The session can be accepted. Servers only.
@@ -66,6 +74,41 @@ pub enum Alarm {
 }
 
 impl<R, W: Waiters> Work<R, W> {
+    /// Nothing to do.
+    pub(crate) fn new() -> Work<R, W> {
+        Work {
+            wakes: Vec::new(),
+            said: Vec::new(),
+            writes: Vec::new(),
+            lull: None,
+            alarm: None,
+            rest: None,
+        }
+    }
+
+    /// To say more than bundles.
+    pub(crate) fn rest(&mut self) -> &mut Rest<R> {
+        self.rest.get_or_insert_default()
+    }
+}
+
+impl<R> Default for Rest<R> {
+    fn default() -> Rest<R> {
+        Rest {
+            news: None,
+            lessons: Vec::new(),
+            replies: Vec::new(),
+            requests: Vec::new(),
+            cancelled: Vec::new(),
+            dial: None,
+            closed: None,
+            announce: false,
+            over: false,
+        }
+    }
+}
+
+impl<R> Rest<R> {
     /// Logs what a log should hear.
     pub fn tell(&mut self) {
         if let Some(news) = self.news.take() {
@@ -73,26 +116,6 @@ impl<R, W: Waiters> Work<R, W> {
         }
         for lesson in self.lessons.drain(..) {
             tracing::debug!("{lesson}");
-        }
-    }
-
-    /// Nothing to do.
-    pub(crate) fn new() -> Work<R, W> {
-        Work {
-            wakes: Vec::new(),
-            replies: Vec::new(),
-            said: Vec::new(),
-            requests: Vec::new(),
-            writes: Vec::new(),
-            dial: None,
-            cancelled: Vec::new(),
-            lull: None,
-            alarm: None,
-            news: None,
-            lessons: Vec::new(),
-            closed: None,
-            announce: false,
-            over: false,
         }
     }
 }

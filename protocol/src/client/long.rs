@@ -9,7 +9,7 @@ use crate::error::{Failure, UnknownExchange};
 use crate::id::ExchangeId;
 use crate::learned::Buffered;
 use crate::session::Room;
-use crate::time::Instant;
+use crate::time::{Instant, first};
 use crate::wire::{AnswerPrefix, Bundle, decode};
 use bytes::Bytes;
 use core::time::Duration;
@@ -260,7 +260,7 @@ impl Client {
             let said = self.session.speak_at(long.pace.target() as u64, room);
             let by = Some(long.speak_by(now));
             let echo = self.echo_due.then_some(now);
-            (room, [said, by, echo].into_iter().flatten().min())
+            (room, first(&[said, by, echo]))
         };
         match speak {
             Some(at) if at <= now => Ok(Plan {

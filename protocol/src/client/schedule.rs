@@ -7,7 +7,7 @@ use super::{Client, path};
 use crate::config::{BODY_MIN, SMALL_BODY};
 use crate::outbox::backoff;
 use crate::session::Room;
-use crate::time::Instant;
+use crate::time::{Instant, first};
 use core::time::Duration;
 
 /// The exchange to open now.
@@ -98,9 +98,7 @@ impl Client {
             self.speak_at(room)
         };
         let owed = self.owed_at();
-        let all = [speak, owed, self.poll_at(), ask_at];
-        let at = all.into_iter().flatten().min();
-        match at {
+        match first(&[speak, owed, self.poll_at(), ask_at]) {
             Some(at) if at <= now => Ok(Plan {
                 room,
                 wait: self.wait(),
@@ -213,7 +211,7 @@ impl Client {
                 },
             )
             .filter(|_| !new);
-        [again, data, other].into_iter().flatten().min()
+        first(&[again, data, other])
     }
 
     /// (c) When an exchange is wanted only so that the server can speak.

@@ -4,7 +4,7 @@
 
 use super::{Client, Exchange};
 use crate::error::CloseReason;
-use crate::time::Instant;
+use crate::time::{Instant, first};
 
 /// What time does to an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,20 +34,21 @@ impl Client {
             Ok(_) => Some(self.session.now),
             Err(at) => at,
         };
-        let fates = self.fates().map(|(_, at, _)| at).min();
+        let fates = self.fates();
+        let fates = fates.and_then(|fates| fates.map(|(_, at, _)| at).min());
         let give_up = self.fails.give_up_at(&self.session.config);
         let long = self.long_fate().map(|(at, _)| at);
         let streamed = self.stream_fate().map(|(at, _)| at);
         let dial = self.direct.dial_at();
         let flush = self.session.flush_at();
-        [plan, fates, long, streamed, dial, give_up, flush]
-            .into_iter()
-            .flatten()
-            .min()
+        first(&[plan, fates, long, streamed, dial, give_up, flush])
     }
 
     /// What time will do to the open exchanges: which, when, and whether it is the end of it.
-    fn fates(&self) -> impl Iterator<Item = (u64, Instant, Fate)> {
+    fn fates(&self) -> Option<impl Iterator<Item = (u64, Instant, Fate)>> {
+        if self.exchanges.is_empty() {
+            return None;
+        }
         let ends = self.exchanges.iter().flat_map(|e| {
             let patience = e.touched.after(e.patience);
             let doubt = e
@@ -83,12 +84,12 @@ impl Client {
             };
             Some((f.exchange, touched.after(after), fate))
         });
-        ends.chain(echoes).chain(flights)
+        Some(ends.chain(echoes).chain(flights))
     }
 
     /// The first thing that time does to an open exchange by now.
     fn due_fate(&self) -> Option<(u64, Fate)> {
-        let mut due = self.fates().filter(|(_, at, _)| *at <= self.session.now);
+        let mut due = self.fates()?.filter(|(_, at, _)| *at <= self.session.now);
         due.next().map(|(exchange, _, fate)| (exchange, fate))
     }
 

@@ -5,7 +5,7 @@ use super::{Reject, Server, long};
 use crate::config::SMALL_BODY;
 use crate::id::RequestId;
 use crate::time::Instant;
-use crate::wire::{Bundle, Decoded, MAX_PAYLOAD, Refusal, RequestPrefix, decode};
+use crate::wire::{Bundle, Decoded, MAX_PAYLOAD, Messages, Refusal, RequestPrefix, decode};
 use bytes::Bytes;
 use core::time::Duration;
 use smallvec::smallvec;
@@ -65,7 +65,7 @@ impl Server {
             if more.prefix.long.is_some() {
                 self.on_bundle(request, more, size);
             } else {
-                self.take_in(more, size);
+                self.take_in(number, more.bundle, &more.prefix, more.messages, size);
             }
         }
         if self.vouched && (self.again || self.session.inbox.next() > 0) {
@@ -80,10 +80,15 @@ impl Server {
 
     /// Takes in the first bundle of a request and finds its exchange a place.
     fn on_bundle(&mut self, request: RequestId, decoded: Decoded<RequestPrefix>, size: usize) {
-        let (number, prefix) = (decoded.exchange, decoded.prefix.clone());
+        let Decoded {
+            exchange: number,
+            bundle,
+            prefix,
+            messages,
+        } = decoded;
         let opening = prefix.opening.is_some();
         let acked = self.session.outbox.acked();
-        let fine = self.take_in(decoded, size);
+        let fine = self.take_in(number, bundle, &prefix, messages, size);
         if self.exchanges.is_duplex(request) {
             self.on_heard(request, &prefix, fine, acked);
             return;
@@ -173,13 +178,14 @@ impl Server {
     }
 
     /// What a bundle says, wherever it came. `false`: its sender broke a rule.
-    fn take_in(&mut self, decoded: Decoded<RequestPrefix>, size: usize) -> bool {
-        let Decoded {
-            exchange,
-            bundle,
-            prefix,
-            messages,
-        } = decoded;
+    fn take_in(
+        &mut self,
+        exchange: u64,
+        bundle: u64,
+        prefix: &RequestPrefix,
+        messages: Messages,
+        size: usize,
+    ) -> bool {
         let (before, acked) = (self.acknowledged(), self.session.outbox.acked());
         let arrived =
             match self
@@ -211,17 +217,11 @@ impl Server {
             self.hint = prefix.backlog;
             self.newest_at = self.session.now;
             // Of a long exchange itself the list says nothing: that it speaks says it.
-            let (newest, listed) = match prefix.long {
-                Some(later) => {
-                    let own = [exchange];
-                    let all = prefix.open.iter().chain(&own).copied();
-                    (
-                        exchange.saturating_add(later).saturating_add(1),
-                        all.collect(),
-                    )
-                }
-                None => (exchange, prefix.open),
-            };
+            let (mut newest, mut listed) = (exchange, prefix.open.clone());
+            if let Some(later) = prefix.long {
+                newest = exchange.saturating_add(later).saturating_add(1);
+                listed.push(exchange);
+            }
             self.exchanges.on_newest(newest, &listed);
             let heard = prefix.streamed.filter(|below| *below > 0);
             self.on_stream_heard(heard.map(|below| exchange - below), acked);

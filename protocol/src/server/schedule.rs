@@ -8,7 +8,7 @@ use crate::config::SMALL_BODY;
 use crate::error::CloseReason;
 use crate::outbox::FlightInfo;
 use crate::session::Room;
-use crate::time::Instant;
+use crate::time::{Instant, first};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -23,6 +23,21 @@ const LONG_AGO: u32 = 3;
 pub(super) struct Answer {
     pub(super) number: u64,
     pub(super) room: Option<Room>,
+}
+
+/// The exchange that is to be answered first, and when.
+#[derive(Default)]
+struct Soonest<'a>(Option<(Instant, &'a Held)>);
+
+impl<'a> Soonest<'a> {
+    /// Or this one, then, if that is sooner.
+    fn or(&mut self, at: Option<Instant>, held: &'a Held) {
+        if let Some(at) = at
+            && self.0.is_none_or(|(first, _)| at < first)
+        {
+            self.0 = Some((at, held));
+        }
+    }
 }
 
 impl Server {
@@ -66,40 +81,37 @@ impl Server {
         // A connection speaks while nothing newer has come another way.
         let long = all.iter().find(|h| h.is_duplex() && !h.is_doubted());
         let long = long.filter(|l| freshest.is_none_or(|h| l.arrived_at >= h.arrived_at));
+        let mut first = Soonest::default();
         let speakers = match long {
             Some(long) => [Some(long), None],
             None => [short, streamed],
         };
-        let speakers = speakers
-            .into_iter()
-            .flatten()
-            .filter(|h| h.can_speak(written));
-        let speak = speakers.filter_map(|h| Some((self.speak_at(self.room(h))?, h)));
-        let speak = speak.min_by_key(|(at, _)| *at);
-        let tells = streamed.filter(|h| h.can_speak(written) && self.is_to_tell(h, short));
-        let tells = tells.map(|h| (now, h));
+        for speaker in speakers {
+            if let Some(held) = speaker.filter(|h| h.can_speak(written)) {
+                first.or(self.speak_at(self.room(held)), held);
+            }
+        }
+        if let Some(held) = streamed.filter(|h| h.can_speak(written) && self.is_to_tell(h, short)) {
+            first.or(Some(now), held);
+        }
         // S4, S5: a reply of the application's may ride on it; nothing rides sooner for waiting if more is coming, and
         // while bulk is held its sender may have no exchange for more.
-        let released = oldest.filter(|_| surplus).map(|oldest| {
+        if let Some(oldest) = oldest.filter(|_| surplus) {
             let grace = if self.hint > 0 || held.clone().any(|h| h.is_bulk) {
                 Duration::ZERO
             } else {
                 self.session.config.grace
             };
-            (self.newest_at.after(grace), oldest)
-        });
-        let opening = held.find(|h| h.at_once == AtOnce::Grace);
-        let opening = opening.map(|h| (h.arrived_at.after(self.session.config.grace), h));
-        let ended = all
-            .iter()
-            .filter(|h| h.can_speak(written))
-            .map(|h| (h.ends_at(), h))
-            .min_by_key(|(at, _)| *at);
-        let first = [speak, tells, released, opening, ended]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at);
-        match first {
+            first.or(Some(self.newest_at.after(grace)), oldest);
+        }
+        if let Some(opening) = held.find(|h| h.at_once == AtOnce::Grace) {
+            let at = opening.arrived_at.after(self.session.config.grace);
+            first.or(Some(at), opening);
+        }
+        for held in all.iter().filter(|h| h.can_speak(written)) {
+            first.or(Some(held.ends_at()), held);
+        }
+        match first.0 {
             Some((at, held)) if at <= now => Ok(Answer {
                 number: held.number,
                 room: Some(self.room(held)),
@@ -142,10 +154,7 @@ impl Server {
             },
         );
         let other = other.filter(|_| session.streams.sendable() == 0);
-        [many.then_some(session.now), other]
-            .into_iter()
-            .flatten()
-            .min()
+        first(&[many.then_some(session.now), other])
     }
 
     /// What may go into an answer. The last exchange held is kept for what is small while bulk is on its way and
@@ -210,10 +219,7 @@ impl Server {
             return plan;
         }
         let late = self.late().map(|(_, at)| at).min();
-        [plan, late, Some(self.idle_at()), self.session.flush_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        first(&[plan, late, Some(self.idle_at()), self.session.flush_at()])
     }
 
     fn idle_at(&self) -> Instant {

@@ -2,7 +2,7 @@
 
 use super::{Room, Session};
 use crate::config::BODY_MIN;
-use crate::time::Instant;
+use crate::time::{Instant, first};
 use crate::wire::bundle::encode_in;
 use crate::wire::{Chain, Content, Control, MAX_PAYLOAD, Message, Prefix};
 use alloc::vec::Vec;
@@ -206,10 +206,7 @@ impl Session {
             };
             self.lazy_since.unwrap_or(now).after(delay)
         });
-        [soon.then_some(now), data, again, owed, lazy]
-            .into_iter()
-            .flatten()
-            .min()
+        first(&[soon.then_some(now), data, again, owed, lazy])
     }
 
     /// When an acknowledgement is owed of what comes in a long exchange.

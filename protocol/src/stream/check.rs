@@ -5,20 +5,22 @@ use super::*;
 impl Streams {
     /// Recomputes the sums and queues from the streams.
     pub(crate) fn check(&self) {
-        let sum = |f: fn(&Entry) -> u64| self.table.values().map(f).sum::<u64>();
+        let sum = |f: fn(&Entry) -> u64| self.table.iter().map(|(_, e)| f(e)).sum::<u64>();
         assert_eq!(self.charged, sum(|e| e.send.charged()), "charged");
         assert_eq!(self.received, sum(|e| e.recv.charged()), "received");
         assert_eq!(self.pooled, sum(|e| e.send.pooled()), "pooled");
         assert_eq!(
             self.urgent,
-            self.table.values().filter(|e| e.say == Say::Urgent).count(),
+            self.table
+                .iter()
+                .filter(|(_, e)| e.say == Say::Urgent)
+                .count(),
             "urgent"
         );
         if self.closed {
             return;
         }
-        for (number, e) in &self.table {
-            let id = StreamId(*number);
+        for (id, e) in self.table.iter() {
             let count = |list: &VecDeque<StreamId>| list.iter().filter(|i| **i == id).count();
             let lists = (
                 count(&self.fresh),
@@ -60,7 +62,7 @@ impl Streams {
             }
         }
         for id in self.writers.iter() {
-            assert!(self.table.contains_key(&id.0), "writer {id} is gone");
+            assert!(self.table.get(*id).is_some(), "writer {id} is gone");
         }
     }
 }

@@ -81,7 +81,7 @@ fn credit_of_its_own_lets_a_stream_go_on() {
         carry(&mut a, &mut b);
     }
     let id = ids[13];
-    assert_eq!(a.table[&id.0].send.charged(), 0);
+    assert_eq!(a.table.get(id).unwrap().send.charged(), 0);
     assert!(a.has_unsent() && a.next_data(MAX_PAYLOAD, false, 0).is_none());
     let (stream, limit) = (id, OWN_CREDIT + 1000);
     a.on_control(&Control::StreamCredit { stream, limit })
@@ -123,7 +123,11 @@ fn credit_is_urgent_by_half_a_window() {
                 left -= bytes.len();
             }
         });
-        assert_eq!(b.table[&id.0].say, say, "{came} came, {read} were read");
+        assert_eq!(
+            b.table.get(id).unwrap().say,
+            say,
+            "{came} came, {read} were read"
+        );
     }
 }
 

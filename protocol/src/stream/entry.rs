@@ -42,7 +42,26 @@ pub(super) struct Entry {
     pub(super) finished: bool,
 }
 
+/// What a stream has of what all share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shares {
+    /// Of the peer's pool.
+    pub(super) charged: u64,
+    /// Of the pool for what is to be sent.
+    pub(super) pooled: u64,
+    /// Of the pool for what was received.
+    pub(super) received: u64,
+}
+
 impl Entry {
+    pub(super) fn shares(&self) -> Shares {
+        Shares {
+            charged: self.send.charged(),
+            pooled: self.send.pooled(),
+            received: self.recv.charged(),
+        }
+    }
+
     pub(super) fn has_read_news(&self) -> bool {
         match self.recv.state {
             RecvState::Open => self.recv.has_bytes() || self.recv.at_end(),

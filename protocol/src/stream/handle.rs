@@ -21,7 +21,7 @@ impl<'a> Stream<'a> {
         streams: &'a mut Streams,
         outbox: &'a mut Outbox,
     ) -> Option<Stream<'a>> {
-        streams.table.contains_key(&id.0).then_some(Stream {
+        streams.table.get(id).is_some().then_some(Stream {
             id,
             streams,
             outbox,
@@ -144,7 +144,7 @@ impl<'a> Stream<'a> {
     pub fn is_flushed(&self) -> bool {
         self.streams
             .table
-            .get(&self.id.0)
+            .get(self.id)
             .is_none_or(|e| e.send.buffered() == 0)
     }
 }

@@ -10,6 +10,7 @@ mod peer;
 mod pieces;
 mod recv;
 mod send;
+mod table;
 mod turns;
 
 pub use handle::Stream;
@@ -17,10 +18,11 @@ pub use handle::Stream;
 use crate::config::{Config, OWN_CREDIT};
 use crate::error::OpenError;
 use crate::id::StreamId;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use entry::{Entry, Queue, Say};
+use alloc::collections::{BTreeSet, VecDeque};
+use entry::{Entry, Queue, Say, Shares};
 use recv::{RecvHalf, RecvState};
 use send::{SendHalf, SendState};
+use table::Table;
 use turns::Turn;
 
 /// Which side opened a stream, and which side we are: the lowest bit of a stream's number.
@@ -60,7 +62,7 @@ fn share(pool: u64, others: u64) -> u64 {
 pub(crate) struct Streams {
     side: Side,
     join: bool,
-    table: BTreeMap<u64, Entry>,
+    table: Table,
     // Opening, ours and theirs.
     opened: u64,
     may_open: u64,
@@ -98,7 +100,7 @@ impl Streams {
         Streams {
             side,
             join: !config.classic,
-            table: BTreeMap::new(),
+            table: Table::default(),
             opened: 0,
             // What may be opened before the peer has said anything (§6.1).
             may_open: FIRST_STREAMS,
@@ -131,40 +133,40 @@ impl Streams {
 
     /// Changes one stream and brings everything derived from it up to date.
     fn update<R>(&mut self, id: StreamId, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
-        let entry = self.table.get_mut(&id.0)?;
-        let before = (
-            entry.send.charged(),
-            entry.send.pooled(),
-            entry.recv.charged(),
-        );
+        let entry = self.table.get_mut(id)?;
+        let before = entry.shares();
         let result = change(entry);
-        self.charged = self.charged - before.0 + entry.send.charged();
-        self.pooled = self.pooled - before.1 + entry.send.pooled();
-        self.received = self.received - before.2 + entry.recv.charged();
-        let (more_credit, more_room) = (
-            entry.send.charged() < before.0,
-            entry.send.pooled() < before.1,
-        );
+        self.on_change(id, before);
+        Some(result)
+    }
+
+    /// The rest of it; apart, for there is an `update` for every change.
+    fn on_change(&mut self, id: StreamId, before: Shares) {
+        let Some(after) = self.table.get(id).map(Entry::shares) else {
+            return;
+        };
+        self.charged = self.charged - before.charged + after.charged;
+        self.pooled = self.pooled - before.pooled + after.pooled;
+        self.received = self.received - before.received + after.received;
         self.place(id);
-        if more_credit {
+        if after.charged < before.charged {
             self.on_credit();
         }
-        if more_room {
+        if after.pooled < before.pooled {
             self.wake_writers();
         }
-        Some(result)
     }
 
     /// Puts a stream into the queues that its state asks for, or forgets it.
     fn place(&mut self, id: StreamId) {
         let (pool, others, closing) = (self.pool, self.received, self.closing);
         let closed = self.closed;
-        let Some(entry) = self.table.get(&id.0) else {
+        let Some(entry) = self.table.get(id) else {
             return;
         };
         // Of interest to who waits for it.
         let room = if entry.send.blocked { self.room(id) } else { 0 };
-        let Some(entry) = self.table.get_mut(&id.0) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
         if entry.queue == Queue::NoCredit && !entry.send.is_waiting() {
@@ -212,7 +214,7 @@ impl Streams {
     /// A stream has something else to say than it is listed with.
     fn list(&mut self, id: StreamId, say: Say) {
         self.unlist(id);
-        let entry = self.table.get_mut(&id.0);
+        let entry = self.table.get_mut(id);
         if let Some(entry) = entry.filter(|_| say != Say::Nothing) {
             entry.say = say;
             self.urgent += usize::from(say == Say::Urgent);
@@ -222,7 +224,7 @@ impl Streams {
 
     /// Takes a stream off the list of those with something to say.
     fn unlist(&mut self, id: StreamId) {
-        let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.say != Say::Nothing) else {
+        let Some(entry) = self.table.get_mut(id).filter(|e| e.say != Say::Nothing) else {
             return;
         };
         self.urgent -= usize::from(entry.say == Say::Urgent);
@@ -232,7 +234,7 @@ impl Streams {
 
     fn forget(&mut self, id: StreamId) {
         self.unlist(id);
-        if self.table.remove(&id.0).is_none() {
+        if self.table.remove(id).is_none() {
             return;
         }
         self.writers.remove(&id);
@@ -249,7 +251,7 @@ impl Streams {
 
     /// How many bytes the application may write to a stream now.
     fn room(&self, id: StreamId) -> u64 {
-        let Some(entry) = self.table.get(&id.0) else {
+        let Some(entry) = self.table.get(id) else {
             return 0;
         };
         let others = self.pooled - entry.send.pooled();
@@ -275,7 +277,7 @@ impl Streams {
             news: false,
             finished: false,
         };
-        self.table.insert(id.0, entry);
+        self.table.insert(id, entry);
     }
 
     // --- opening -------------------------------------------------------------------------------------------
@@ -325,20 +327,20 @@ impl Streams {
         self.urgent = 0;
         self.news.clear();
         self.open_blocked = false;
-        for (number, entry) in &mut self.table {
+        for (id, entry) in self.table.iter_mut() {
             entry.send.queue.clear();
             entry.say = Say::Nothing;
             entry.news = entry.send.blocked || entry.recv.blocked || entry.finished;
             if entry.news {
-                self.news.push_back(StreamId(*number));
+                self.news.push_back(id);
             }
         }
-        self.pooled = self.table.values().map(|e| e.send.pooled()).sum();
+        self.pooled = self.table.iter().map(|(_, e)| e.send.pooled()).sum();
     }
 
     /// Bytes written and not acknowledged or not even sent.
     pub(crate) fn unsent_bytes(&self) -> u64 {
-        self.table.values().map(|e| e.send.queue.len()).sum()
+        self.table.iter().map(|(_, e)| e.send.queue.len()).sum()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::id::StreamId;
 impl Streams {
     pub(super) fn wake_writers(&mut self) {
         let ready = |id: &&StreamId| {
-            let entry = self.table.get(&id.0);
+            let entry = self.table.get(**id);
             entry.is_some_and(|e| e.send.is_worth_waking(self.room(**id)))
         };
         for id in self
@@ -17,7 +17,7 @@ impl Streams {
             .copied()
             .collect::<alloc::vec::Vec<_>>()
         {
-            if let Some(entry) = self.table.get_mut(&id.0).filter(|e| !e.news) {
+            if let Some(entry) = self.table.get_mut(id).filter(|e| !e.news) {
                 entry.news = true;
                 self.news.push_back(id);
             }
@@ -37,7 +37,7 @@ impl Streams {
             let (closing, closed) = (self.closing, self.closed);
             let event = self
                 .table
-                .get_mut(&id.0)
+                .get_mut(id)
                 .and_then(|e| e.next_news(id, room, closing, closed));
             if event.is_some() {
                 if matches!(event, Some(Event::Finished(_) | Event::Writable(_))) {
@@ -46,7 +46,7 @@ impl Streams {
                 return event;
             }
             self.news.pop_front();
-            if let Some(entry) = self.table.get_mut(&id.0) {
+            if let Some(entry) = self.table.get_mut(id) {
                 entry.news = false;
             }
             self.place(id);

@@ -41,7 +41,7 @@ impl Streams {
                 let Some(id) = list.front().copied() else {
                     break;
                 };
-                let can = self.table.get(&id.0).is_some_and(|e| {
+                let can = self.table.get(id).is_some_and(|e| {
                     e.send.is_waiting() && (e.send.queue.is_empty() || self.allowance(&e.send) > 0)
                 });
                 if can {
@@ -53,7 +53,7 @@ impl Streams {
                     &mut self.bulk
                 };
                 list.pop_front();
-                if let Some(entry) = self.table.get_mut(&id.0) {
+                if let Some(entry) = self.table.get_mut(id) {
                     entry.queue = if entry.send.is_waiting() {
                         Queue::NoCredit
                     } else {
@@ -70,7 +70,7 @@ impl Streams {
     /// There may be credit for those who had none.
     pub(super) fn on_credit(&mut self) {
         while let Some(id) = self.no_credit.pop_front() {
-            if let Some(entry) = self.table.get_mut(&id.0) {
+            if let Some(entry) = self.table.get_mut(id) {
                 entry.queue = Queue::Bulk;
                 self.bulk.push_back(id);
             }
@@ -99,7 +99,7 @@ impl Streams {
     /// turn, if that is more than one message.
     pub(crate) fn next_data(&mut self, max: usize, small: bool, turn: usize) -> Option<Content> {
         while let Some(id) = self.hellos.pop_front() {
-            let Some(entry) = self.table.get_mut(&id.0).filter(|e| e.hello) else {
+            let Some(entry) = self.table.get_mut(id).filter(|e| e.hello) else {
                 continue;
             };
             if entry.send.is_waiting() || matches!(entry.send.state, SendState::Reset { .. }) {
@@ -120,10 +120,11 @@ impl Streams {
             self.bulk.front().filter(|_| !small)
         }
         .copied()?;
-        let allowance =
-            usize::try_from(self.allowance(&self.table.get(&id.0)?.send)).unwrap_or(usize::MAX);
+        let entry = self.table.get(id)?;
+        let (hello, is_empty) = (entry.hello, entry.send.queue.is_empty());
+        let allowance = usize::try_from(self.allowance(&entry.send)).unwrap_or(usize::MAX);
         let most = max.min(MAX_PAYLOAD).min(allowance);
-        if most == 0 && !self.table.get(&id.0)?.send.queue.is_empty() {
+        if most == 0 && !is_empty {
             return None;
         }
         if from_fresh {
@@ -132,7 +133,7 @@ impl Streams {
             self.bulk.pop_front()
         };
         let join = self.join;
-        if self.table.get(&id.0)?.hello {
+        if hello {
             self.hellos.retain(|other| *other != id);
         }
         let content = self.update(id, |e| {
@@ -162,11 +163,7 @@ impl Streams {
                 payload,
             }
         });
-        if self
-            .table
-            .get(&id.0)
-            .is_some_and(|e| e.queue == Queue::Bulk)
-        {
+        if self.table.get(id).is_some_and(|e| e.queue == Queue::Bulk) {
             let sent = match &content {
                 Some(Content::Data { payload, .. }) => payload.len(),
                 Some(Content::Control(_) | Content::Void) | None => 0,
@@ -192,17 +189,17 @@ impl Streams {
         if self.fresh.is_empty() && self.bulk.is_empty() {
             return 0;
         }
-        let waiting = self.fresh.iter().chain(&self.bulk).take(16);
-        let entries = waiting.filter_map(|id| self.table.get(&id.0));
-        entries
-            .map(|e| {
-                if e.send.queue.is_empty() {
-                    1
-                } else {
-                    e.send.queue.len().min(self.allowance(&e.send))
-                }
-            })
-            .sum()
+        let mut bytes = 0;
+        for queue in [&self.fresh, &self.bulk] {
+            for id in queue.iter().take(16) {
+                let send = self.table.get(*id).map(|e| &e.send);
+                bytes += send.map_or(0, |send| match send.queue.len() {
+                    0 => 1,
+                    waiting => waiting.min(self.allowance(send)),
+                });
+            }
+        }
+        bytes
     }
 
     /// How many messages could be sent now, each write being one (classic mode).
@@ -211,7 +208,7 @@ impl Streams {
             .fresh
             .iter()
             .chain(&self.bulk)
-            .filter_map(|id| self.table.get(&id.0));
+            .filter_map(|id| self.table.get(*id));
         waiting.map(|e| e.send.queue.pieces().max(1)).sum()
     }
 
@@ -247,7 +244,7 @@ impl Streams {
 
     /// Whether a keystroke waits of a stream that has nothing unacknowledged: there is nothing to gather it with.
     pub(crate) fn has_prompt(&self) -> bool {
-        let mut fresh = self.fresh.iter().filter_map(|id| self.table.get(&id.0));
+        let mut fresh = self.fresh.iter().filter_map(|id| self.table.get(*id));
         fresh.any(|e| e.send.unacked == 0)
     }
 

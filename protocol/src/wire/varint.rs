@@ -16,6 +16,7 @@ pub const LIMIT: u64 = 1 << 62;
 /// assert_eq!(varint::get(&mut bytes), Some(37));
 /// assert_eq!(varint::get(&mut bytes), None);
 /// ```
+#[inline(never)] // Asked in many places, which are all on the way of a byte.
 pub fn get(bytes: &mut &[u8]) -> Option<u64> {
     // RFC 9000 §16: "the two most significant bits of the first byte" are "the base-2 logarithm" of the length.
     let first = *bytes.first()?;

@@ -24,7 +24,7 @@ const WORLD: &[u8] = b"world";
 /// The next request that the session makes.
 fn request(shared: &Arc<Shared>) -> posthole_protocol::Request {
     let mut locked = shared.lock();
-    locked.poll_state().requests.remove(0)
+    locked.poll_state().rest.unwrap().requests.remove(0)
 }
 
 impl Locked<'_> {

@@ -19,7 +19,7 @@ impl<R, W: Waiters> State<R, W> {
         };
         if self.closed.is_some() && self.leave(&mut work) {
             if !std::mem::replace(&mut self.over, true) {
-                work.over = true;
+                work.rest().over = true;
                 work.alarm = Some(Alarm::Off {
                     instead_of: self.armed.take(),
                 });
@@ -46,25 +46,30 @@ impl<R, W: Waiters> State<R, W> {
         }
         if let Machine::Client(core) = &mut self.machine {
             // Which waits for no moment.
-            work.cancelled
-                .extend(std::iter::from_fn(|| core.poll_cancel()));
+            while let Some(exchange) = core.poll_cancel() {
+                work.rest().cancelled.push(exchange);
+            }
         }
-        work.news = self.path.news();
+        if let Some(news) = self.path.news() {
+            work.rest().news = Some(news);
+        }
         next
     }
 
     fn say(&mut self, now: Instant, work: &mut Work<R, W>) {
         match &mut self.machine {
             Machine::Client(core) => {
-                work.dial = core.poll_dial();
+                if let Some(dial) = core.poll_dial() {
+                    work.rest().dial = Some(dial);
+                }
                 while let Some(request) = core.poll_request(now) {
                     let (exchange, bytes) = (request.exchange, request.body.len());
                     if request.long {
                         trace!("{exchange}, a direct connection: a bundle of {bytes} bytes");
-                        work.writes.push(request);
+                        work.writes.push((exchange, request.body));
                     } else {
                         trace!("{exchange}: a request of {bytes} bytes");
-                        work.requests.push(request);
+                        work.rest().requests.push(request);
                     }
                 }
             }
@@ -82,7 +87,7 @@ impl<R, W: Waiters> State<R, W> {
                     // None: whoever asked has hung up.
                     if let Some(responder) = held.remove(&response.request) {
                         let reply = Reply::to(response.exchange, response.body);
-                        work.replies.push((responder, reply));
+                        work.rest().replies.push((responder, reply));
                     }
                 }
             }
@@ -98,7 +103,7 @@ impl<R, W: Waiters> State<R, W> {
     fn on_event(&mut self, event: Event, work: &mut Work<R, W>) {
         match event {
             Event::Connected => {
-                work.announce = !std::mem::replace(&mut self.connected, true);
+                work.rest().announce = !std::mem::replace(&mut self.connected, true);
                 self.wakes.extend(self.milestone.take());
             }
             Event::Incoming => self.wakes.extend(self.incoming.take()),
@@ -115,12 +120,12 @@ impl<R, W: Waiters> State<R, W> {
                 self.wakes.extend(wake);
             }
             Event::Closed(reason) => {
-                work.closed = Some(reason.clone());
+                work.rest().closed = Some(reason.clone());
                 self.closed = Some(reason);
                 self.wake_all();
             }
             Event::Finished(_) => {}
-            Event::Learned(lesson) => work.lessons.push(lesson),
+            Event::Learned(lesson) => work.rest().lessons.push(lesson),
             // News that a later core brings and that nobody here waits for.
             _ => {}
         }
@@ -145,7 +150,8 @@ impl<R, W: Waiters> State<R, W> {
                 if over {
                     // The core has answered all that it owes; who is still here gets a lost exchange.
                     let rest = std::mem::take(held).into_iter();
-                    work.replies
+                    work.rest()
+                        .replies
                         .extend(rest.map(|(_, responder)| (responder, Reply::unavailable())));
                 }
                 over
@@ -158,9 +164,8 @@ impl<R, W: Waiters> State<R, W> {
     fn begin_lull(&mut self, now: Instant, work: &mut Work<R, W>) -> Option<Instant> {
         self.unheard = None;
         let (written, follows) = match (&self.machine, &*work.writes, &*work.said) {
-            (Machine::Client(core), [write], []) => {
-                let exchange = write.exchange;
-                (Written::Exchange(exchange), core.follows_at(exchange))
+            (Machine::Client(core), [(exchange, _)], []) => {
+                (Written::Exchange(*exchange), core.follows_at(*exchange))
             }
             (Machine::Server { core, .. }, [], [(request, ..)]) => {
                 (Written::Request(*request), core.follows_at(*request))
@@ -176,7 +181,10 @@ impl<R, W: Waiters> State<R, W> {
     }
 
     fn alarm(&mut self, next: Option<Instant>, follows: Option<Instant>) -> Option<Alarm> {
-        let at = [next, follows].into_iter().flatten().min()?;
+        let at = match (next, follows) {
+            (Some(next), Some(follows)) => next.min(follows),
+            (next, follows) => next.or(follows)?,
+        };
         if self.armed.is_some_and(|armed| armed <= at) {
             return None;
         }

@@ -95,7 +95,7 @@ fn an_alarm_is_set_only_to_earlier_moments_and_taken_back_at_the_end() {
     state.abort();
     let work = state.poll(at);
     assert_eq!(work.alarm, off(Some(next)));
-    assert_eq!(work.closed, Some(CloseReason::Aborted));
+    assert_eq!(work.rest.unwrap().closed, Some(CloseReason::Aborted));
     assert_eq!(state.poll(at).alarm, None);
 }
 
@@ -128,7 +128,7 @@ fn what_an_application_writes_counts_from_when_it_wrote() {
     pair.client.put(id, &mut data("late")).unwrap();
     // The core hears of that moment before it is asked what to send.
     let work = pair.client.poll(pair.now);
-    assert_eq!(work.requests.len(), 1);
+    assert_eq!(work.rest.unwrap().requests.len(), 1);
     assert_eq!(pair.client.stats().exchanges, before + 1);
 }
 
@@ -150,12 +150,26 @@ fn an_end_in_order_is_told_once_and_the_house_forgets() {
     let reason = server.borrow().closed().cloned().unwrap();
     assert!(reason.is_clean());
     assert_eq!(pair.house.sessions().len(), 0);
-    assert!(!server.borrow_mut().poll(pair.now).over, "said once");
+    assert!(
+        !server
+            .borrow_mut()
+            .poll(pair.now)
+            .rest
+            .unwrap_or_default()
+            .over,
+        "said once"
+    );
     let error = pair.client.open().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
     // A late copy of a request makes no session.
     let mut late = client(1, Config::default());
-    let exchange = late.poll(pair.now).requests.remove(0).exchange;
+    let exchange = late
+        .poll(pair.now)
+        .rest
+        .unwrap_or_default()
+        .requests
+        .remove(0)
+        .exchange;
     pair.visit(last, exchange);
     assert_eq!(pair.house.sessions().len(), 0);
 }
@@ -171,7 +185,7 @@ fn a_hangup_gives_its_responder_back_once() {
     }
     assert_eq!(held.len(), 1, "one is held");
     let work = server.borrow_mut().poll(now);
-    assert!(work.replies.is_empty(), "nobody is there to answer");
+    assert!(work.rest.is_none(), "nobody is there to answer");
 }
 
 #[test]
@@ -191,7 +205,13 @@ fn a_broken_session_wakes_all_and_asks_its_core_no_more() {
     server.borrow_mut().release(id);
     let (exchange, body) = {
         pair.client.put(id, &mut data("x")).unwrap();
-        let request = pair.client.poll(pair.now).requests.remove(0);
+        let request = pair
+            .client
+            .poll(pair.now)
+            .rest
+            .unwrap_or_default()
+            .requests
+            .remove(0);
         (request.exchange, request.body.into_bytes())
     };
     pair.visit(body, exchange);
@@ -205,9 +225,9 @@ fn a_broken_session_wakes_all_and_asks_its_core_no_more() {
 #[test]
 fn the_way_is_spoken_of_when_it_fails_and_when_it_works() {
     let mut state = client(1, Config::default());
-    let mut work = state.poll(Instant::ZERO);
-    let exchange = work.requests.remove(0).exchange;
-    assert!(work.news.is_none());
+    let mut rest = state.poll(Instant::ZERO).rest.unwrap();
+    let exchange = rest.requests.remove(0).exchange;
+    assert!(rest.news.is_none());
     let trouble = |says: &str| Trouble {
         failure: Failure::Connect,
         reached: false,
@@ -215,7 +235,7 @@ fn the_way_is_spoken_of_when_it_fails_and_when_it_works() {
     };
     state.feed_answer(Instant::ZERO, exchange, Err(trouble("refused")));
     let work = state.poll(Instant::ZERO);
-    assert!(matches!(work.news, Some(crate::News::Failed(why)) if why == "refused"));
+    assert!(matches!(work.rest.unwrap().news, Some(crate::News::Failed(why)) if why == "refused"));
     let stats = state.stats();
     assert_eq!(
         (stats.lost, stats.last_trouble.as_deref()),
@@ -230,31 +250,37 @@ fn the_way_is_spoken_of_when_it_fails_and_when_it_works() {
 fn whatever_comes_from_the_server_shows_that_the_way_works_again() {
     for by_a_direct_connection in [false, true] {
         let (mut state, mut now) = (client(1, Config::default()), Instant::ZERO);
-        let exchange = state.poll(now).requests.remove(0).exchange;
+        let exchange = state
+            .poll(now)
+            .rest
+            .unwrap_or_default()
+            .requests
+            .remove(0)
+            .exchange;
         let refused = Trouble {
             failure: Failure::Connect,
             reached: false,
             says: "refused".to_owned(),
         };
         state.feed_answer(now, exchange, Err(refused));
-        let news = state.poll(now).news;
+        let news = state.poll(now).rest.unwrap_or_default().news;
         assert!(matches!(news, Some(crate::News::Failed(_))));
         // What it says is for the core to judge.
         if by_a_direct_connection {
             state.knows_direct(now, Duration::ZERO);
-            assert!(state.poll(now).dial.is_some());
+            assert!(state.poll(now).rest.unwrap_or_default().dial.is_some());
             let exchange = state.feed_dialled(now, true).unwrap();
             state.feed_bundles(now, exchange, data("something"));
         } else {
             let request = loop {
                 now = now.checked_add(Duration::from_secs(1)).unwrap();
-                if let Some(request) = state.poll(now).requests.pop() {
+                if let Some(request) = state.poll(now).rest.unwrap_or_default().requests.pop() {
                     break request;
                 }
             };
             state.feed_answer(now, request.exchange, Ok(data("something")));
         }
-        let news = state.poll(now).news;
+        let news = state.poll(now).rest.unwrap_or_default().news;
         assert!(matches!(news, Some(crate::News::Works)));
     }
 }

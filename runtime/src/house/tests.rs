@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 /// The opening of a session, and who asks.
 fn opening(secret: u8) -> (Bytes, posthole_protocol::ExchangeId) {
-    let mut work = client(secret, Config::default()).poll(Instant::ZERO);
-    let request = work.requests.remove(0);
+    let work = client(secret, Config::default()).poll(Instant::ZERO);
+    let request = work.rest.unwrap().requests.remove(0);
     (request.body.into_bytes(), request.exchange)
 }
 
@@ -96,14 +96,25 @@ fn a_session_that_another_replaces_is_to_be_ended() {
     let (id, before) = (SessionId::from_bytes([2; 16]), pair.client.id());
     let core = Client::replacing(Config::default(), id, before, pair.now);
     let mut next: State<(), Names> = State::client(core);
-    let body = next.poll(pair.now).requests.remove(0).body.into_bytes();
+    let body = next
+        .poll(pair.now)
+        .rest
+        .unwrap_or_default()
+        .requests
+        .remove(0)
+        .body
+        .into_bytes();
     let make = |core, number| (Rc::new(RefCell::new(State::server(core))), number);
     let visit = pair.house.route(pair.now, &body, || Some(Nonce(1)), make);
     let replaced = visit.unwrap().replaced.unwrap();
     assert!(Rc::ptr_eq(&replaced.0, &old));
     old.borrow_mut().replace();
     assert_eq!(
-        old.borrow_mut().poll(pair.now).closed,
+        old.borrow_mut()
+            .poll(pair.now)
+            .rest
+            .unwrap_or_default()
+            .closed,
         Some(CloseReason::Replaced)
     );
 }

@@ -20,9 +20,9 @@ impl Ends {
         let config = config.build().unwrap();
         let mut client = client(1, config.clone());
         client.knows_direct(now, Duration::ZERO);
-        assert!(client.poll(now).dial.is_some());
+        assert!(client.poll(now).rest.unwrap_or_default().dial.is_some());
         let exchange = client.feed_dialled(now, true).unwrap();
-        let first = client.poll(now).writes.remove(0).body.into_bytes();
+        let first = client.poll(now).writes.remove(0).1.into_bytes();
         client.feed_written(now, exchange);
         let mut router: Router<()> = Router::new(RouterConfig::default(), Instance(1), now);
         let Route::Opening { opening, .. } = router.route(now, &first) else {
@@ -49,11 +49,11 @@ impl Ends {
             self.server.feed_said(self.now, request);
             self.heard(bundle);
         }
-        for write in written {
-            self.client.feed_written(self.now, write.exchange);
+        for (exchange, bundle) in written {
+            self.client.feed_written(self.now, exchange);
             let fed = self
                 .server
-                .feed_more(self.now, REQUEST, write.body.into_bytes());
+                .feed_more(self.now, REQUEST, bundle.into_bytes());
             assert!(fed.is_ok());
         }
         any

@@ -143,26 +143,27 @@ impl Wire {
             None => {}
         }
         self.woken.extend(work.wakes.into_iter().flatten());
-        for (request, reply) in work.replies {
+        let rest = work.rest.unwrap_or_default();
+        for (request, reply) in rest.replies {
             self.reply(request, reply);
         }
         match who {
             Who::Client(client) => {
-                for request in work.requests {
+                for request in rest.requests {
                     self.send(client, request);
                 }
-                for exchange in work.cancelled {
+                for exchange in rest.cancelled {
                     self.net.cancel(self.now, client, exchange);
                 }
             }
             Who::Server(host, session) => {
-                if work.announce {
+                if rest.announce {
                     match self.hosts[host].house.announce(session) {
                         Ok(wake) => self.woken.extend(wake.into_iter().flatten()),
                         Err(_) => self.close(who),
                     }
                 }
-                if work.over {
+                if rest.over {
                     let at = &mut self.hosts[host];
                     let core = &at.sessions[session].core;
                     let (_, wake) = at.house.ended(now, at.numbers[session], core);
