@@ -24,6 +24,7 @@ on_each_pair! {
     a_client_that_comes_before_its_server_waits_for_it
     after_a_restart_of_the_server_new_connections_go_through_a_new_session
     connections_live_on_while_the_way_is_hostile
+    a_proxy_that_the_environment_names_is_gone_through
     a_hundred_connections_go_on_though_one_never_reads
     a_server_that_is_full_refuses_and_goes_on
     a_server_with_as_many_sessions_as_it_may_have_takes_the_next_when_one_has_ended
@@ -253,6 +254,16 @@ fn connections_live_on_while_the_way_is_hostile(on: On) {
         resets.join().unwrap().harmed() > 0,
         "nothing was harmed, so nothing was shown"
     );
+}
+
+fn a_proxy_that_the_environment_names_is_gone_through(on: On) {
+    let echo = Destination::echo();
+    let (_server, url) = on.serve(&format!("--allow {echo}"));
+    let proxy = Hostile::start(1, Faults::none(), Upstream::AsAsked).unwrap();
+    let line = format!("connect {url} -L 0:{echo} --runtime {}", on.client);
+    let client = Posthole::start_in(&[("http_proxy", &proxy.url())], &line);
+    ping(&dial(client.forward()), b"through it");
+    assert!(proxy.counts().exchanges > 0, "it goes past it");
 }
 
 /// Sends this many bytes and expects them back.

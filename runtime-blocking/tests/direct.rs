@@ -6,9 +6,9 @@ mod direct_support;
 mod session_support;
 
 use direct_support::{
-    Relay, answer_to_a_harmed_bundle, beginning, by, deaf, first_bundle, garbage,
-    is_closed_though_bytes_come, is_hung_up, is_left_by_its_client, may_go_on, narrow, say,
-    unknown_bundle,
+    Relay, answer_to_a_harmed_bundle, answer_to_a_harmed_request, beginning, by, deaf,
+    first_bundle, garbage, is_closed_though_bytes_come, is_hung_up, is_left_by_its_client,
+    may_go_on, narrow, say, unknown_bundle,
 };
 use posthole_blocking::front::Limits;
 use posthole_blocking::{ListenOptions, Listener, Options, Session, Stream, connect};
@@ -489,6 +489,17 @@ fn who_is_not_understood_is_told_so() {
         let listener = listener();
         let said = answer_to_a_harmed_bundle(serve_direct(&listener));
         assert!(!said.is_empty(), "it is closed without a word");
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+#[test]
+fn who_is_not_understood_by_http_is_told_so() {
+    bounded(|| {
+        let listener = listener();
+        let addr = listener.local_addr().unwrap();
+        let line = answer_to_a_harmed_request(addr);
+        assert!(line.starts_with("HTTP/1.1 "), "it is hung up on: {line}");
         assert_eq!(listener.sessions(), 1);
     });
 }

@@ -6,7 +6,6 @@ mod direct_support;
 mod script;
 mod session_support;
 
-use bytes::Bytes;
 use direct_support::Relay;
 use posthole_blocking::carrier::{Plain, ProxyChoice};
 use posthole_blocking::front::{Limits, OwnFront};
@@ -14,9 +13,8 @@ use posthole_blocking::{
     CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
     connect,
 };
-use posthole_protocol::{Instance, Instant as Moment, Nonce, RequestId, Route, Router, Server};
 use posthole_tests::bounded::bounded;
-use script::{Script, other_versions, ours};
+use script::{Script, first_answer, in_chunks, other_versions, ours};
 use session_support::{listener, options, url};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -120,12 +118,14 @@ fn a_server_is_asked_for_as_the_options_say() {
                 .proxy(ProxyChoice::Url(proxy.url("")))
                 .plain(plain)
                 .header("X-Key", "7")
+                .header("X-Other", "8")
                 .wait_for_answer(false);
             let client = connect("http://server.example/in", options).unwrap();
             let head = told.recv().unwrap();
             assert!(head.line.starts_with(line), "{}", head.line);
             let is_told = plain == Plain::Absolute;
             assert_eq!(head.header("x-key"), is_told.then_some("7"));
+            assert_eq!(head.header("x-other"), is_told.then_some("8"));
             client.abort();
         }
     });
@@ -348,19 +348,6 @@ fn what_a_session_has_under_way_ends_with_it() {
     stream.read_to_end(&mut Vec::new()).expect("it is closed");
 }
 
-/// What a server answers to the body of a client's first request.
-fn first_answer(body: Vec<u8>) -> Vec<u8> {
-    let (now, body) = (Moment::ZERO, Bytes::from(body));
-    let mut router: Router<()> = Router::new(RouterConfig::default(), Instance(1), now);
-    let Route::Opening { opening, .. } = router.route(now, &body) else {
-        panic!("it opens");
-    };
-    let mut server = Server::new(Config::default(), opening, Nonce(3), now);
-    server.feed_request(now, RequestId::new(0), body).unwrap();
-    let answer = server.poll_response(now).unwrap().body;
-    answer.into_bytes().to_vec()
-}
-
 /// A large answer on a slow way takes longer than a session waits for one of which nothing comes.
 #[test]
 fn an_answer_that_takes_long_is_not_given_up_while_it_comes() {
@@ -390,5 +377,46 @@ fn an_answer_that_takes_long_is_not_given_up_while_it_comes() {
         }
         client.abort();
         server.join();
+    });
+}
+
+/// Whoever gets an error has no session to end.
+#[test]
+fn a_connect_that_has_failed_leaves_nothing_behind() {
+    bounded(|| {
+        let long = Duration::from_secs(1000);
+        let config = Config::builder().patience(long).idle(long * 2);
+        let config = config.flush(long);
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let hears = thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let patient = stream.set_read_timeout(Some(Duration::from_secs(20)));
+            patient.and_then(|()| io::copy(&mut stream, &mut io::sink()))
+        });
+        let connected = connect(&url, quick.config(config.build().unwrap()));
+        assert!(connected.is_err());
+        hears.join().unwrap().expect("the connection is closed");
+    });
+}
+
+/// A box may pass a whole answer on in chunks, having forgotten how long it is.
+#[test]
+fn a_whole_answer_may_come_in_chunks() {
+    bounded(|| {
+        let server = Script::new(|mut visit| {
+            while let Some(request) = visit.request() {
+                let answer = in_chunks(&first_answer(request.body));
+                if visit.stream.write_all(&answer).is_err() {
+                    return;
+                }
+            }
+        });
+        let config = Config::builder().requests(1).hold(1).build().unwrap();
+        let options = options().config(config);
+        let client = connect(&server.url("/"), options).unwrap();
+        assert_eq!(client.stats().lost, 0);
+        client.abort();
     });
 }

@@ -8,9 +8,9 @@ mod support;
 
 use async_executor::Executor;
 use direct_support::{
-    Relay, answer_to_a_harmed_bundle, beginning, by, deaf, first_bundle, garbage,
-    is_closed_though_bytes_come, is_hung_up, is_left_by_its_client, may_go_on, narrow, say,
-    unknown_bundle,
+    Relay, answer_to_a_harmed_bundle, answer_to_a_harmed_request, beginning, by, deaf,
+    first_bundle, garbage, is_closed_though_bytes_come, is_hung_up, is_left_by_its_client,
+    may_go_on, narrow, say, unknown_bundle,
 };
 use posthole_protocol::{Carrier, Config};
 use posthole_runtime::Direct;
@@ -500,6 +500,29 @@ fn who_is_nobody_is_told_so() {
     });
 }
 
+/// A session of which the application has not heard, and never will, is no reason to go on listening.
+#[test]
+fn a_session_that_has_not_come_so_far_ends_with_the_listener() {
+    bounded(async {
+        let config = Config::builder().flush(Duration::from_millis(100));
+        let options = ListenOptions::new().config(config.build().unwrap());
+        let listener = Listener::bind("127.0.0.1:0", options).await.unwrap();
+        let (http, addr) = (listener.local_addr().unwrap(), serve_direct(&listener));
+        let stream = smol::unblock(move || {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(&first_bundle(1)).unwrap();
+            stream.peek(&mut [0]).unwrap();
+            stream
+        });
+        let _stream = stream.await;
+        assert_eq!(listener.sessions(), 1);
+        drop(listener);
+        while TcpListener::bind(http).is_err() {
+            yield_now().await;
+        }
+    });
+}
+
 #[test]
 fn who_is_not_understood_is_told_so() {
     bounded(async {
@@ -507,6 +530,17 @@ fn who_is_not_understood_is_told_so() {
         let addr = serve_direct(&listener);
         let said = smol::unblock(move || answer_to_a_harmed_bundle(addr)).await;
         assert!(!said.is_empty(), "it is closed without a word");
+        assert_eq!(listener.sessions(), 1);
+    });
+}
+
+#[test]
+fn who_is_not_understood_by_http_is_told_so() {
+    bounded(async {
+        let listener = listener().await;
+        let addr = listener.local_addr().unwrap();
+        let line = smol::unblock(move || answer_to_a_harmed_request(addr)).await;
+        assert!(line.starts_with("HTTP/1.1 "), "it is hung up on: {line}");
         assert_eq!(listener.sessions(), 1);
     });
 }

@@ -61,6 +61,13 @@ fn on_an_executor_with_threads() {
 }
 
 #[test]
+fn on_threads_of_its_own_of_which_there_is_one_at_least() {
+    for threads in [0, 2] {
+        bounded(talk(Spawner::threads(threads)));
+    }
+}
+
+#[test]
 fn on_one_thread() {
     let executor = Arc::new(Executor::new());
     block_on(executor.run(in_time(talk(spawner(&executor)))));

@@ -60,6 +60,16 @@ fn an_authority_that_nobody_believes_is_named() {
     assert!(name.contains("posthole"), "{name}");
 }
 
+/// Its proxy's would be another's.
+#[test]
+fn behind_a_proxy_that_speaks_tls_nobody_is_asked() {
+    let (tag, proxy) = (Tag::from_bytes([7; 8]), ProxyChoice::Url(server()));
+    let target = Target::new("https://server.example/", tag, proxy, TlsChoice::Platform);
+    let asked = issuer(target.unwrap(), Duration::from_secs(10));
+    let asked = smol::block_on(asked).map_err(|trouble| trouble.says);
+    assert_eq!(asked, Ok(None));
+}
+
 #[test]
 fn without_tls_there_is_none_and_without_a_server_an_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();

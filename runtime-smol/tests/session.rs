@@ -14,7 +14,7 @@ use posthole_smol::{
     CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
     SessionEnded, connect,
 };
-use script::{Script, other_versions};
+use script::{Script, first_answer, in_chunks, other_versions};
 use smol::Timer;
 use smol::future::{yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,12 +82,14 @@ fn a_server_is_asked_for_as_the_options_say() {
                 .proxy(ProxyChoice::Url(proxy.url("")))
                 .plain(plain)
                 .header("X-Key", "7")
+                .header("X-Other", "8")
                 .wait_for_answer(false);
             let client = connect("http://server.example/in", options).await.unwrap();
             let head = smol::unblock(move || told.recv().unwrap()).await;
             assert!(head.line.starts_with(line), "{}", head.line);
             let is_told = plain == Plain::Absolute;
             assert_eq!(head.header("x-key"), is_told.then_some("7"));
+            assert_eq!(head.header("x-other"), is_told.then_some("8"));
             client.abort();
         }
     });
@@ -478,5 +480,62 @@ fn answers_are_as_large_as_bodies_may_be() {
         assert_eq!(all.len(), 12 << 20);
         let stats = client.stats();
         assert_eq!((stats.lost, stats.last_trouble), (0, None));
+    });
+}
+
+/// Only an answer that has come shows what becomes of its connection.
+#[test]
+fn exchanges_that_fail_teach_nothing_of_connections() {
+    bounded(async {
+        let url = format!("http://{}/", nowhere());
+        let client = connect(&url, options().wait_for_answer(false)).await;
+        let client = client.unwrap();
+        while client.stats().lost < 5 {
+            Timer::after(Duration::from_millis(10)).await;
+        }
+        assert_eq!(client.learned().unwrap().kept, None);
+        client.abort();
+    });
+}
+
+/// Whoever gets an error has no session to end.
+#[test]
+fn a_connect_that_has_failed_leaves_nothing_behind() {
+    bounded(async {
+        let long = Duration::from_secs(1000);
+        let config = Config::builder().patience(long).idle(long * 2);
+        let config = config.flush(long);
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let hears = smol::unblock(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let patient = stream.set_read_timeout(Some(Duration::from_secs(20)));
+            patient.and_then(|()| io::copy(&mut stream, &mut io::sink()))
+        });
+        let connects = connect(&url, quick.config(config.build().unwrap()));
+        let (heard, connected) = zip(hears, connects).await;
+        assert!(connected.is_err());
+        heard.expect("the connection is closed");
+    });
+}
+
+/// A box may pass a whole answer on in chunks, having forgotten how long it is.
+#[test]
+fn a_whole_answer_may_come_in_chunks() {
+    bounded(async {
+        let server = Script::new(|mut visit| {
+            while let Some(request) = visit.request() {
+                let answer = in_chunks(&first_answer(request.body));
+                if visit.stream.write_all(&answer).is_err() {
+                    return;
+                }
+            }
+        });
+        let config = Config::builder().requests(1).hold(1).build().unwrap();
+        let options = options().config(config);
+        let client = connect(&server.url("/"), options).await.unwrap();
+        assert_eq!(client.stats().lost, 0);
+        client.abort();
     });
 }

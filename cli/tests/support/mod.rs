@@ -92,9 +92,15 @@ struct Said {
 impl Posthole {
     /// Starts it with these arguments, split at spaces.
     pub(crate) fn start(line: &str) -> Posthole {
+        Posthole::start_in(&[], line)
+    }
+
+    /// The same, in an environment of these variables only.
+    pub(crate) fn start_in(environment: &[(&str, &str)], line: &str) -> Posthole {
         let mut child = Command::new(env!("CARGO_BIN_EXE_posthole"))
             .args(line.split_whitespace())
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -129,16 +135,16 @@ impl Posthole {
     /// A client with these arguments, and where its first forward listens.
     fn connect(arguments: &str) -> (Posthole, SocketAddr) {
         let client = Posthole::start(&format!("connect {arguments}"));
-        let line = client.line("forwarding ");
-        let addr = line
-            .split("forwarding ")
-            .nth(1)
-            .unwrap()
-            .split_whitespace()
-            .next()
-            .unwrap();
-        let addr = addr.parse().unwrap();
+        let addr = client.forward();
         (client, addr)
+    }
+
+    /// Where the first forward of this client listens.
+    pub(crate) fn forward(&self) -> SocketAddr {
+        let line = self.line("forwarding ");
+        let addr = line.split("forwarding ").nth(1).unwrap();
+        let addr = addr.split_whitespace().next().unwrap();
+        addr.parse().unwrap()
     }
 
     /// Waits for a line of standard error that contains this.

@@ -4,7 +4,7 @@
 use posthole_protocol::wire::{RequestPrefix, encode};
 use posthole_protocol::{Carrier, Client, Config, Duration, Instant, SessionId};
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -173,6 +173,31 @@ pub fn first_bundle(seed: u8) -> Vec<u8> {
     client.feed_dialled(Instant::ZERO).unwrap();
     let request = client.poll_request(Instant::ZERO).unwrap();
     request.body.into_bytes().to_vec()
+}
+
+/// Asks by HTTP for a session, and then for something that harm came to on its way. The answer's status line.
+pub fn answer_to_a_harmed_request(to: SocketAddr) -> String {
+    let id = SessionId::from_bytes([1; 16]);
+    let mut client = Client::new(by(Carrier::Exchange), id, Instant::ZERO);
+    let mut body = client
+        .poll_request(Instant::ZERO)
+        .unwrap()
+        .body
+        .into_bytes();
+    assert!(post(to, &body).contains(" 200 "));
+    let mut harmed = body.split_off(0).to_vec();
+    *harmed.last_mut().unwrap() ^= 1;
+    post(to, &harmed)
+}
+
+fn post(to: SocketAddr, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(to).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
 }
 
 /// Sends these bytes to the port, and waits until the server has closed the connection. What it said.

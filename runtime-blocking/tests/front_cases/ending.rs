@@ -26,6 +26,14 @@ fn stop_lets_a_reply_finish_and_closes_the_rest() {
     assert!(TcpStream::connect(addr).is_err(), "it listens no more");
 }
 
+#[test]
+fn a_front_that_serves_nobody_stops_at_once() {
+    let (front, _) = Dummy::start(Mode::Echo, Limits::default());
+    let begun = Instant::now();
+    stop(front, LONG);
+    assert!(begun.elapsed() < LONG / 2, "it waited for nobody");
+}
+
 /// Whatever a connection is doing, short of writing an answer, it ends at once.
 #[test]
 fn stop_in_the_middle_of_a_request() {

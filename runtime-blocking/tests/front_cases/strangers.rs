@@ -170,6 +170,7 @@ fn dribble(stream: &mut TcpStream) -> Option<u16> {
 fn a_refused_client_that_goes_on_and_on_is_closed() {
     let limits = Limits {
         linger_time: Duration::from_millis(300),
+        body_time: Duration::from_secs(1000),
         ..Limits::default()
     };
     let (front, _) = Dummy::start(Mode::Echo, limits);
@@ -305,6 +306,27 @@ fn beyond_the_limit_connections_are_told_to_come_again() {
         status(&read_some(&mut stream)) == 200
     });
     drop(stays);
+}
+
+/// A body in chunks says only by and by how large it is.
+#[test]
+fn a_body_that_grows_beyond_the_budget_is_told_to_come_again() {
+    let limits = Limits {
+        bodies: 100_000,
+        ..Limits::default()
+    };
+    let (front, _) = Dummy::start(Mode::Echo, limits);
+    let mut stream = connect(&front);
+    let head = b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    stream.write_all(head).unwrap();
+    for _ in 0..15 {
+        // Whoever is refused may be hung up on.
+        let _ = stream.write_all(b"2710\r\n");
+        let _ = stream.write_all(&[1; 10_000]);
+        let _ = stream.write_all(b"\r\n");
+    }
+    let _ = stream.write_all(b"0\r\n\r\n");
+    assert_eq!(status(&read_some(&mut stream)), 503);
 }
 
 #[test]

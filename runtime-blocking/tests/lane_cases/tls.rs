@@ -276,3 +276,24 @@ fn files_that_are_no_authority() {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
+
+#[test]
+fn patience_ends_while_a_server_does_not_shake_hands() {
+    let server = Script::new(|mut visit| {
+        visit.stream.read_exact(&mut [0]).unwrap();
+        // Its hello, and then the end.
+        visit.stream.read_to_end(&mut Vec::new()).is_ok()
+    });
+    let url = server.url("/").replace("http:", "https:");
+    let target = Target::new(&url, TAG, ProxyChoice::None, TlsChoice::Platform).unwrap();
+    let begun = std::time::Instant::now();
+    let patience = std::time::Duration::from_millis(300);
+    let trouble = lane(target).exchange(0, &zeros(1), patience, &mut || {});
+    let trouble = trouble.unwrap_err();
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(20),
+        "{}",
+        trouble.says
+    );
+    assert_eq!(server.join(), [true]);
+}

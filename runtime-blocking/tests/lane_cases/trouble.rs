@@ -1,6 +1,7 @@
 //! A lane whose call can't go on: nobody there, nobody answering, a refusal in the middle of the request.
 
-use super::{HUGE, LONG, direct, lane, zeros};
+use super::{HUGE, LONG, direct, lane, through, zeros};
+use crate::carrier::Plain;
 use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
 use posthole_protocol::http::policy::IDLE;
@@ -120,6 +121,20 @@ fn patience_ends_after(begun: &'static [u8]) {
     );
 }
 
+#[test]
+fn patience_ends_while_a_proxy_makes_no_tunnel() {
+    let proxy = Script::new(|mut visit| {
+        visit.head().unwrap();
+        visit.head().is_none()
+    });
+    let target = through("http://server.example/", &proxy.url(""));
+    let trouble = lane(target.plain(Plain::Connect))
+        .exchange(0, &zeros(1), SHORT, &mut || {})
+        .unwrap_err();
+    assert!(trouble.says.contains("timed out"), "{}", trouble.says);
+    assert_eq!(proxy.join(), [true]);
+}
+
 /// It is the exchange's own, whatever the one before it on the same connection had.
 #[test]
 fn patience_ends_on_a_connection_that_was_used_before() {
@@ -217,10 +232,13 @@ fn a_refusal_in_mid_request_is_heard() {
         for _ in 0..10 {
             let server = Script::new(|mut visit| {
                 visit.head().unwrap();
-                visit
-                    .stream
-                    .write_all(&answer("413 Too Large", "", b"no"))
-                    .unwrap();
+                if visit.number == 0 {
+                    let refusal = answer("413 Too Large", "", b"no");
+                    visit.stream.write_all(&refusal).unwrap();
+                } else {
+                    visit.skip(HUGE);
+                    visit.stream.write_all(&ours(1, b"\xf8")).unwrap();
+                }
             });
             let mut lane = lane(direct(&server.url("/")));
             let trouble = lane
@@ -232,6 +250,7 @@ fn a_refusal_in_mid_request_is_heard() {
                 "{}",
                 trouble.says
             );
+            lane.exchange(1, &zeros(HUGE), LONG, &mut || {}).unwrap();
         }
     }
 }

@@ -7,7 +7,11 @@
     reason = "each file of tests uses a part of it"
 )]
 
+use bytes::Bytes;
 use posthole_protocol::wire::{Head, Refusal, refusal};
+use posthole_protocol::{
+    Config, Instance, Instant, Nonce, RequestId, Route, Router, RouterConfig, Server,
+};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,4 +184,30 @@ pub fn other_versions(request: &Request) -> Vec<u8> {
     let versions = Refusal::Version(2, 3);
     let body = refusal(&head.session.unwrap(), head.exchange, versions);
     ours(head.exchange, &body.into_bytes())
+}
+
+/// What a server answers to the body of a client's first request.
+pub fn first_answer(body: Vec<u8>) -> Vec<u8> {
+    let (now, body) = (Instant::ZERO, Bytes::from(body));
+    let mut router: Router<()> = Router::new(RouterConfig::default(), Instance(1), now);
+    let Route::Opening { opening, .. } = router.route(now, &body) else {
+        panic!("it opens");
+    };
+    let mut server = Server::new(Config::default(), opening, Nonce(3), now);
+    server.feed_request(now, RequestId::new(0), body).unwrap();
+    let answer = server.poll_response(now).unwrap().body;
+    answer.into_bytes().to_vec()
+}
+
+/// A first answer of ours whose length is not told ahead.
+pub fn in_chunks(body: &[u8]) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\nPosthole: 1\r\nPosthole-Exchange: 0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut bytes = head.as_bytes().to_vec();
+    for piece in body.chunks(body.len() / 2 + 1) {
+        bytes.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        bytes.extend_from_slice(piece);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
 }

@@ -45,11 +45,20 @@ async fn open(way: &Way, watch: &mut Watch<'_>) -> Result<Async<TcpStream>, Trou
         .over(look_up(host, port))
         .await
         .map_err(|why: io::Error| Trouble::no_name(way, &why))?;
+    first_of(way, addresses, watch.patience).await
+}
+
+/// To the first of these that takes it.
+async fn first_of(
+    way: &Way,
+    addresses: Vec<SocketAddr>,
+    patience: Duration,
+) -> Result<Async<TcpStream>, Trouble> {
     let mut last = Trouble::no_address(way);
     let mut left = addresses.len();
     for address in addresses {
         left -= 1;
-        match connect(address, connect_limit(left, watch.patience)).await {
+        match connect(address, connect_limit(left, patience)).await {
             Ok(stream) => return Ok(stream),
             Err(why) => last = Trouble::no_connection(way, &address, &why),
         }
@@ -122,4 +131,25 @@ async fn speak_tls(
     _: &mut Watch<'_>,
 ) -> Result<Stream, Trouble> {
     Err(Trouble::no_tls(&whom, &"this build has none"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use posthole_protocol::http::{ProxyChoice, Tag};
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_address_that_refuses_is_not_the_last_of_its_name() {
+        let there = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [&gone, &there].map(|listener| listener.local_addr().unwrap());
+        drop(gone);
+        let tag = Tag::from_bytes([1; 8]);
+        let way = Way::new("http://server.example/", tag, ProxyChoice::None, |_| None).unwrap();
+        let reached = first_of(&way, addresses.to_vec(), Duration::from_secs(60));
+        let reached = smol::block_on(reached).map(|stream| stream.get_ref().peer_addr().unwrap());
+        assert_eq!(reached.map_err(|why| why.says), Ok(addresses[1]));
+    }
 }

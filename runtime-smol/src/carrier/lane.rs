@@ -217,4 +217,52 @@ mod tests {
         );
         proxy.join().unwrap();
     }
+    /// A request's head in small letters, once its body has come.
+    fn head(stream: &mut impl Read) -> String {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0].to_ascii_lowercase());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = head.split("content-length: ").nth(1).unwrap();
+        let length = length.lines().next().unwrap().parse().unwrap();
+        stream.read_exact(&mut vec![0; length]).unwrap();
+        head
+    }
+
+    #[test]
+    fn a_form_that_goes_again_is_one_still() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let answer = "HTTP/1.1 200 OK\r\nPosthole: 1\r\nContent-Length: 1\r\n\r\n\u{8}";
+            let mut stream = listener.accept().unwrap().0;
+            let mut heads = vec![head(&mut stream)];
+            stream.write_all(answer.as_bytes()).unwrap();
+            // Closed as an idle one is, with the request on its way.
+            heads.push(head(&mut stream));
+            drop(stream);
+            stream = listener.accept().unwrap().0;
+            heads.push(head(&mut stream));
+            stream.write_all(answer.as_bytes()).unwrap();
+            heads
+        });
+        let (tag, tls) = (Tag::from_bytes([1; 8]), TlsChoice::Platform);
+        let target = Target::new(&url, tag, ProxyChoice::None, tls).unwrap();
+        let mut lane = Lane::new(Arc::new(target));
+        for exchange in [1, 2] {
+            let how = How {
+                form: true,
+                pieces: None,
+            };
+            let (body, mut progress) = (Chain::from(Bytes::from_static(b"x")), || ());
+            let patience = Duration::from_secs(60);
+            let carried = lane.carry(exchange, &body, patience, &mut progress, how);
+            smol::block_on(carried).unwrap();
+        }
+        for head in server.join().unwrap() {
+            assert!(head.contains("content-type: multipart/form-data"), "{head}");
+        }
+    }
 }
