@@ -380,27 +380,6 @@ fn an_answer_that_takes_long_is_not_given_up_while_it_comes() {
     });
 }
 
-/// Whoever gets an error has no session to end.
-#[test]
-fn a_connect_that_has_failed_leaves_nothing_behind() {
-    bounded(|| {
-        let long = Duration::from_secs(1000);
-        let config = Config::builder().patience(long).idle(long * 2);
-        let config = config.flush(long);
-        let quick = options().connect_timeout(Duration::from_millis(300));
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", server.local_addr().unwrap());
-        let hears = thread::spawn(move || {
-            let (mut stream, _) = server.accept().unwrap();
-            let patient = stream.set_read_timeout(Some(Duration::from_secs(20)));
-            patient.and_then(|()| io::copy(&mut stream, &mut io::sink()))
-        });
-        let connected = connect(&url, quick.config(config.build().unwrap()));
-        assert!(connected.is_err());
-        hears.join().unwrap().expect("the connection is closed");
-    });
-}
-
 /// A box may pass a whole answer on in chunks, having forgotten how long it is.
 #[test]
 fn a_whole_answer_may_come_in_chunks() {
