@@ -361,7 +361,16 @@ impl State {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::answer::Heads;
+    use super::super::wire::Wire;
     use super::*;
+    use http_body::Body;
+    use smol::Async;
+    use smol::io::AsyncWrite;
+    use std::future::poll_fn;
+    use std::net::{TcpListener, TcpStream};
+    use std::pin::Pin;
+    use std::sync::Arc;
     use std::time::Duration;
 
     /// One byte in a second is fast enough, and none has a second.
@@ -403,6 +412,33 @@ mod tests {
         let second = late(&conn).expect("whoever reads nothing is given up");
         assert!(second < first, "what was read before counts for it");
         assert!(conn.is_answering());
+    }
+
+    /// Otherwise its connection could rest for ever, and ask with a head of any size.
+    #[test]
+    fn a_connection_is_idle_again_when_a_streamed_reply_has_ended() {
+        let conn = Arc::new(held());
+        conn.stream().unwrap();
+        let pieces = Box::pin(smol::stream::empty());
+        let answer = Heads::new().streamed(1, pieces, Some(conn.clone()));
+        let mut answer = answer.into_body();
+        let next = smol::block_on(poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)));
+        assert!(next.is_none());
+        conn.on_flush();
+        assert!(late(&conn).is_some(), "it has no time to say more by");
+    }
+
+    #[test]
+    fn what_the_socket_takes_counts_for_the_reply() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let conn = Arc::new(held());
+        conn.reply().unwrap();
+        let before = late(&conn);
+        let stream = Arc::new(Async::new(stream).unwrap());
+        let mut wire = Wire::new(stream, conn.clone());
+        smol::block_on(poll_fn(|cx| Pin::new(&mut wire).poll_write(cx, &[0; 100]))).unwrap();
+        assert!(late(&conn) > before);
     }
 
     /// It could not be answered before that is over.
