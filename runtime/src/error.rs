@@ -134,6 +134,13 @@ mod tests {
         for (reason, expected) in [
             (CloseReason::Local, ErrorKind::NotConnected),
             (CloseReason::Aborted, ErrorKind::NotConnected),
+            (
+                CloseReason::Peer {
+                    code: 0,
+                    reason: "bye".into(),
+                },
+                ErrorKind::ConnectionAborted,
+            ),
             (CloseReason::Idle { silence }, ErrorKind::ConnectionAborted),
             (
                 CloseReason::GaveUp {
@@ -162,5 +169,15 @@ mod tests {
         assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
         let stopped = write_error(WriteError::Stopped(ResetCode(1)), None);
         assert_eq!(stopped.kind(), ErrorKind::BrokenPipe);
+    }
+    #[test]
+    fn only_who_waited_in_vain_was_late() {
+        let silent = ConnectError::NoAnswer {
+            waited: Duration::from_secs(1),
+            trouble: None,
+        };
+        assert_eq!(io::Error::from(silent).kind(), ErrorKind::TimedOut);
+        let nonsense = ConnectError::Direct("x".into());
+        assert_eq!(io::Error::from(nonsense).kind(), ErrorKind::InvalidInput);
     }
 }

@@ -247,4 +247,10 @@ mod tests {
             "{text}"
         );
     }
+    /// As the documentation says.
+    #[test]
+    fn without_options_ten_seconds_are_waited_for_an_answer() {
+        assert_eq!(Options::new().connect_timeout, Duration::from_secs(10));
+        assert!(Options::new().wait_for_answer);
+    }
 }

@@ -87,4 +87,11 @@ mod tests {
         }
         assert_eq!(said, ["refused", "works", "refused", "works"]);
     }
+    #[test]
+    fn what_went_wrong_last_is_known_when_it_works_again() {
+        let mut path = Path::default();
+        path.failed("refused".into());
+        path.answered();
+        assert_eq!(path.trouble(), Some("refused"));
+    }
 }

@@ -229,10 +229,12 @@ impl Front {
 
     /// Whether all connections were closed within `time`.
     fn wait_closed(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
+        let until = Instant::now().checked_add(time);
         let mut open = self.lock();
         while !open.conns.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(Duration::MAX, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
             if left.is_zero() {
                 return false;
             }

@@ -100,7 +100,7 @@ impl Reader {
     }
 
     fn head(&mut self) -> Result<RequestHead, Fault> {
-        let until = Instant::now() + self.front.limits.head_time;
+        let until = Instant::now().checked_add(self.front.limits.head_time);
         let mut seen = 0;
         loop {
             // Without a new line there is nothing new to say, but of the first bytes: rubbish is refused at once.
@@ -150,7 +150,7 @@ impl Reader {
         {
             return;
         }
-        let until = Instant::now() + linger_time;
+        let until = Instant::now().checked_add(linger_time);
         let mut left = linger;
         self.buf = Vec::with_capacity(16 * 1024);
         while left > 0 && self.inlet.more(&mut self.buf, until).is_ok() {
@@ -173,14 +173,14 @@ impl Inlet {
     /// Receives something of a request that is partly here.
     ///
     /// # Errors
-    /// If it took longer than `until`, or the client went.
-    pub(super) fn more(&mut self, into: &mut Vec<u8>, until: Instant) -> Result<(), Fault> {
+    /// If it took longer than `until`, if that ever comes, or the client went.
+    pub(super) fn more(&mut self, into: &mut Vec<u8>, until: Option<Instant>) -> Result<(), Fault> {
         self.wait_for(self.tick);
         loop {
             let got = sock::recv(&self.conn.stream, into);
             match got {
                 Got::End => return Err(Fault::Gone),
-                Got::Bytes | Got::Nothing if Instant::now() > until => {
+                Got::Bytes | Got::Nothing if until.is_some_and(|until| Instant::now() > until) => {
                     return Err(Refusal::TOO_SLOW.into());
                 }
                 Got::Bytes => return Ok(()),

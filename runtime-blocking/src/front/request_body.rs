@@ -141,7 +141,7 @@ impl Pace<'_> {
     }
 
     /// When the next byte after so many is late.
-    fn until(&self, received: usize) -> Instant {
-        self.begun + self.limits.time_for(received)
+    fn until(&self, received: usize) -> Option<Instant> {
+        self.limits.late(self.begun, received)
     }
 }

@@ -34,6 +34,28 @@ fn a_front_that_serves_nobody_stops_at_once() {
     assert!(begun.elapsed() < LONG / 2, "it waited for nobody");
 }
 
+/// Who sets a limit aside by the longest time there is has none, and no panic.
+#[test]
+fn times_without_end_are_none() {
+    let never = Duration::MAX;
+    let limits = Limits {
+        head_time: never,
+        body_time: never,
+        linger_time: never,
+        idle: never,
+        min_rate: 0,
+        ..Limits::default()
+    };
+    let (front, _) = Dummy::start(Mode::Echo, limits);
+    let mut stream = connect(&front);
+    post(&mut stream, b"x");
+    assert_eq!(read_reply(&mut stream).body, b"x");
+    stream.write_all(b"GET /p HTTP/1.1\r\n\r\n").unwrap();
+    assert!(read_to_end(&mut stream).starts_with(b"HTTP/1.1 405 "));
+    drop(stream);
+    stop(front, never);
+}
+
 /// Whatever a connection is doing, short of writing an answer, it ends at once.
 #[test]
 fn stop_in_the_middle_of_a_request() {
