@@ -257,9 +257,9 @@ fn a_listener_may_have_tiny_http_for_its_front() {
     bounded(|| {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let tiny = posthole_blocking::FrontChoice::TinyHttp;
-        let listener =
-            posthole_blocking::Listener::serve_by(socket, tiny, ListenOptions::new()).unwrap();
-        let client = connect(&url(&listener), options()).unwrap();
+        let there = ListenOptions::new().path("/in");
+        let listener = posthole_blocking::Listener::serve_by(socket, tiny, there).unwrap();
+        let client = connect(&format!("{}in", url(&listener)), options()).unwrap();
         let mut near = client.open().unwrap();
         let data = posthole_tests::pattern::pattern(6, 1_000_000);
         near.write_all(&data).unwrap();
@@ -397,5 +397,32 @@ fn a_whole_answer_may_come_in_chunks() {
         let client = connect(&server.url("/"), options).unwrap();
         assert_eq!(client.stats().lost, 0);
         client.abort();
+    });
+}
+
+/// A box that remembers what it has seen must not take one's requests for another's.
+#[test]
+fn each_session_asks_in_words_of_its_own() {
+    bounded(|| {
+        let mut lines = Vec::new();
+        for _ in 0..2 {
+            let server = Script::new(|mut visit| visit.head().map(|head| head.line));
+            let client = connect(&server.url("/"), options().wait_for_answer(false)).unwrap();
+            while client.stats().lost == 0 {
+                thread::yield_now();
+            }
+            client.abort();
+            lines.push(server.join().remove(0).unwrap());
+        }
+        assert_ne!(lines[0], lines[1]);
+    });
+}
+
+#[test]
+fn who_may_wait_for_ever_for_the_first_answer_gets_it() {
+    bounded(|| {
+        let listener = listener();
+        let client = connect(&url(&listener), options().connect_timeout(Duration::MAX)).unwrap();
+        client.close().unwrap();
     });
 }

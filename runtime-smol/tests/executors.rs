@@ -68,6 +68,17 @@ fn on_threads_of_its_own_of_which_there_is_one_at_least() {
 }
 
 #[test]
+fn what_blocks_one_of_several_threads_leaves_the_others() {
+    let spawner = Spawner::threads(2);
+    let (here, there) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::channel();
+    spawner.spawn(async move { done.send(there.recv().is_ok()).unwrap() });
+    spawner.spawn(async move { here.send(()).unwrap() });
+    let answer = is_done.recv_timeout(Duration::from_secs(20));
+    assert_eq!(answer, Ok(true));
+}
+
+#[test]
 fn on_one_thread() {
     let executor = Arc::new(Executor::new());
     block_on(executor.run(in_time(talk(spawner(&executor)))));

@@ -54,9 +54,11 @@ fn a_server_that_is_not_there_is_named() {
 #[test]
 fn what_makes_no_sense_is_said_at_once() {
     bounded(async {
+        let endless = format!("http://127.0.0.1/{}", "x".repeat(70_000));
         for (url, options) in [
             ("ftp://127.0.0.1/", options()),
             ("http://", options()),
+            (endless.as_str(), options()),
             (
                 "http://127.0.0.1/",
                 Options::new().proxy(ProxyChoice::Url("socks9://x".into())),
@@ -515,5 +517,34 @@ fn a_whole_answer_may_come_in_chunks() {
         let client = connect(&server.url("/"), options).await.unwrap();
         assert_eq!(client.stats().lost, 0);
         client.abort();
+    });
+}
+
+/// A box that remembers what it has seen must not take one's requests for another's.
+#[test]
+fn each_session_asks_in_words_of_its_own() {
+    bounded(async {
+        let mut lines = Vec::new();
+        for _ in 0..2 {
+            let server = Script::new(|mut visit| visit.head().map(|head| head.line));
+            let options = options().wait_for_answer(false);
+            let client = connect(&server.url("/"), options).await.unwrap();
+            while client.stats().lost == 0 {
+                yield_now().await;
+            }
+            client.abort();
+            lines.push(server.join().remove(0).unwrap());
+        }
+        assert_ne!(lines[0], lines[1]);
+    });
+}
+
+#[test]
+fn a_listener_takes_the_first_address_that_can_be_had() {
+    bounded(async {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [taken.local_addr().unwrap(), ([127, 0, 0, 1], 0).into()];
+        let listener = Listener::bind(&addresses[..], ListenOptions::new()).await;
+        assert_ne!(listener.unwrap().local_addr().unwrap(), addresses[0]);
     });
 }

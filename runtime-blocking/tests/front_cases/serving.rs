@@ -110,7 +110,8 @@ fn chunked_bodies_are_taken_however_they_are_cut() {
             coded.extend_from_slice(chunk);
             coded.extend_from_slice(b"\r\n");
         }
-        coded.extend_from_slice(b"0\r\n\r\n");
+        // What follows the last one is nobody's.
+        coded.extend_from_slice(b"0\r\nX-Sum: 7\r\n\r\n");
         for piece in coded.chunks(piece) {
             stream.write_all(piece).unwrap();
         }

@@ -112,6 +112,30 @@ fn to_the_server() {
 }
 
 #[test]
+fn each_authority_of_a_file_is_believed() {
+    let server = Script::new(|visit: Visit| echo(&mut tls(visit.stream)).len());
+    let url = server.url("/").replace("http:", "https:");
+    let pem = |name| std::fs::read_to_string(file(name)).unwrap();
+    for (number, order) in [["ca.pem", "other-ca.pem"], ["other-ca.pem", "ca.pem"]]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("authorities-{}-{number}.pem", std::process::id());
+        let both = std::env::temp_dir().join(name);
+        std::fs::write(&both, order.map(pem).concat()).unwrap();
+        let target = Target::new(
+            &url,
+            TAG,
+            ProxyChoice::None,
+            TlsChoice::CaFile(both.clone()),
+        );
+        converse(&mut lane(target.unwrap()));
+        std::fs::remove_file(both).unwrap();
+    }
+    assert_eq!(server.join(), [5, 5]);
+}
+
+#[test]
 fn through_a_tunnel() {
     let proxy = Script::new(|mut visit: Visit| {
         let connect = visit.head().unwrap();
