@@ -52,6 +52,14 @@ impl Shared {
         Shared::new(State::client(core), Some(lanes), None)
     }
 
+    /// A client's without lanes: what it asks for goes nowhere.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Arc<Shared> {
+        let id = posthole_protocol::SessionId::from_bytes([7; 16]);
+        let core = Client::new(posthole_protocol::Config::default(), id, timer::now());
+        Shared::new(State::client(core), None, None)
+    }
+
     /// A server's.
     pub(crate) fn server(core: Server, home: Home) -> Arc<Shared> {
         Shared::new(State::server(core), None, Some(home))
@@ -340,32 +348,34 @@ mod orders;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use posthole_protocol::{Config, SessionId};
+    use crate::relay::Relay;
+    use posthole_protocol::StreamId;
     use posthole_runtime::Tried;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
 
-    /// Without lanes: what it asks for goes nowhere.
-    fn alone() -> Arc<Shared> {
-        let id = SessionId::from_bytes([7; 16]);
-        let core = Client::new(Config::default(), id, timer::now());
-        Shared::new(State::client(core), None, None)
+    fn open(locked: &mut Locked<'_>) -> StreamId {
+        let Tried::Done(stream) = locked.open().unwrap() else {
+            panic!("it may be opened");
+        };
+        stream
     }
 
     /// The timer tells apart by it who waits for the same moment.
     #[test]
     fn no_two_sessions_of_a_process_have_one_name() {
-        assert_ne!(alone().key(), alone().key());
+        assert_ne!(Shared::alone().key(), Shared::alone().key());
     }
 
     /// The timer would keep it for as long as its last deadline is away.
     #[test]
     fn nothing_keeps_a_session_that_has_ended() {
-        let shared = alone();
+        let shared = Shared::alone();
         // It waits for an answer, and then for an earlier moment.
         shared.lock().settle();
         let mut locked = shared.lock();
-        let Tried::Done(stream) = locked.open().unwrap() else {
-            panic!("it may be opened");
-        };
+        let stream = open(&mut locked);
         let mut word = Bytes::from_static(b"word");
         locked.put(stream, &mut word).unwrap();
         locked.settle();
@@ -375,5 +385,21 @@ mod tests {
         let kept = Arc::downgrade(&shared);
         drop(shared);
         assert_eq!(kept.strong_count(), 0);
+    }
+    /// It would wait for ever.
+    #[test]
+    fn who_waits_for_what_is_passed_on_hears_that_the_session_broke() {
+        let shared = Shared::alone();
+        let stream = open(&mut shared.lock());
+        let relay = Relay::new(stream, 10, Box::new(|bytes| bytes.len()));
+        assert!(shared.lock().readable(stream).join(&relay));
+        let broken = catch_unwind(AssertUnwindSafe(|| {
+            let _locked = shared.lock();
+            panic!("the test wants it so");
+        }));
+        assert!(broken.is_err());
+        let (tell, told) = channel();
+        thread::spawn(move || tell.send(relay.wait().is_ok()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }
