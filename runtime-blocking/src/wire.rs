@@ -240,17 +240,22 @@ mod tests {
     use std::io::Read as _;
     use std::net::TcpListener;
 
-    #[test]
-    fn a_writing_thread_that_has_gone_is_made_anew() {
+    /// A connection whose socket takes little at once, and its other end.
+    fn narrow() -> (Arc<Wire>, TcpStream) {
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = TcpStream::connect(port.local_addr().unwrap()).unwrap();
+        let peer = TcpStream::connect(port.local_addr().unwrap()).unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
         let (stream, _) = port.accept().unwrap();
         SockRef::from(&stream)
             .set_send_buffer_size(64 * 1024)
             .unwrap();
-        let mut wire = Wire::new(stream);
+        (Wire::new(stream), peer)
+    }
+
+    #[test]
+    fn a_writing_thread_that_has_gone_is_made_anew() {
+        let (mut wire, mut peer) = narrow();
         Arc::get_mut(&mut wire).unwrap().kept = Duration::from_millis(10);
         // The first has nothing to write, and goes.
         wire.wake(wire.lock());
@@ -265,5 +270,25 @@ mod tests {
         let mut got = Vec::new();
         peer.read_to_end(&mut got).expect("someone writes the rest");
         assert_eq!(got.len(), last.len());
+    }
+    #[test]
+    fn what_is_said_last_comes_after_what_is_being_written() {
+        const BUNDLE: usize = 8_000_000;
+        for round in 0..50 {
+            let (wire, mut peer) = narrow();
+            let name = Name::Request(RequestId::new(1));
+            assert!(!wire.send(&Shared::alone(), name, Bytes::from(vec![7; BUNDLE]).into()));
+            while wire.lock().rest.is_some() {
+                thread::yield_now();
+            }
+            // So that there is a little room, and at some time the thread has not woken for it.
+            let mut got = vec![0; round * 16 * 1024];
+            peer.read_exact(&mut got).unwrap();
+            wire.end(Bytes::from_static(&[8]).into());
+            peer.read_to_end(&mut got).unwrap();
+            let (last, bundle) = got.split_last().unwrap();
+            assert_eq!((*last, bundle.len()), (8, BUNDLE), "in round {round}");
+            assert!(bundle.iter().all(|byte| *byte == 7));
+        }
     }
 }
