@@ -239,17 +239,24 @@ mod tests {
     use posthole_protocol::{Client, Config, SessionId};
     use std::sync::mpsc::channel;
 
-    /// It is no idle one, so nobody would ever give it work or end it.
-    #[test]
-    fn a_lane_whose_request_was_cancelled_before_it_began_ends() {
+    fn core() -> Client {
         let id = SessionId::from_bytes([7; 16]);
-        let mut core = Client::new(Config::default(), id, timer::now());
-        let request = core.poll_request(timer::now()).unwrap();
-        let exchange = request.exchange;
+        Client::new(Config::default(), id, timer::now())
+    }
+
+    fn lanes() -> Lanes {
         let (proxy, tls) = (ProxyChoice::None, TlsChoice::Platform);
         let target = Target::new("http://127.0.0.1:1/", Tag::from_bytes([7; 8]), proxy, tls);
         let direct = DirectLane::new("127.0.0.1".into(), None);
-        let mut lanes = Lanes::new(Arc::new(target.unwrap()), direct);
+        Lanes::new(Arc::new(target.unwrap()), direct)
+    }
+
+    /// It is no idle one, so nobody would ever give it work or end it.
+    #[test]
+    fn a_lane_whose_request_was_cancelled_before_it_began_ends() {
+        let (mut core, mut lanes) = (core(), lanes());
+        let request = core.poll_request(timer::now()).unwrap();
+        let exchange = request.exchange;
         let Job { request, slot, .. } = lanes.assign(request);
         slot.tell(|state| state.request = Some(request));
         lanes.cancel(exchange).unwrap().cancel(exchange);
@@ -258,5 +265,34 @@ mod tests {
         thread::spawn(move || tell.send(slot.next(&shared, &slot).is_some()));
         let begins = told.recv_timeout(Duration::from_secs(60));
         assert_eq!(begins, Ok(false), "it waits for ever");
+    }
+    /// Its connection is warm, and the others may end.
+    #[test]
+    fn the_lane_used_last_is_used_first() {
+        let mut lanes = lanes();
+        let jobs = [core(), core()].map(|mut core| {
+            let request = core.poll_request(timer::now()).unwrap();
+            (request.exchange, lanes.assign(request).slot)
+        });
+        for (exchange, slot) in &jobs {
+            lanes.done(*exchange, Some(slot));
+        }
+        let next = core().poll_request(timer::now()).unwrap();
+        assert!(Arc::ptr_eq(&lanes.assign(next).slot, &jobs[1].1));
+    }
+
+    /// It would keep its connection until it has rested.
+    #[test]
+    fn an_idle_lane_ends_with_its_session() {
+        let (mut core, mut lanes) = (core(), lanes());
+        let request = core.poll_request(timer::now()).unwrap();
+        let exchange = request.exchange;
+        let Job { slot, .. } = lanes.assign(request);
+        lanes.done(exchange, Some(&slot));
+        let shared = Shared::client(core, lanes);
+        let mut locked = shared.lock();
+        locked.abort();
+        locked.settle();
+        assert!(slot.lock().ended);
     }
 }
