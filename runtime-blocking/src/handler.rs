@@ -260,3 +260,43 @@ impl fmt::Debug for Handler {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use posthole_protocol::{Client, CloseReason, Config, SessionId};
+
+    /// Holds each answer.
+    struct Nobody;
+
+    impl Responder for Nobody {
+        fn respond(self: Box<Self>, _: Reply) {}
+    }
+
+    fn begin(handler: &Handler, mut client: Client) {
+        let request = client.poll_request(timer::now()).unwrap();
+        handler.begin(request.body.into_bytes(), Box::new(Nobody));
+    }
+
+    #[test]
+    fn a_client_that_begins_anew_ends_the_session_that_it_names() {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let [before, id] = [3, 4].map(|seed| SessionId::from_bytes([seed; 16]));
+        begin(
+            &handler,
+            Client::new(Config::default(), before, timer::now()),
+        );
+        let old = handler
+            .house
+            .lock()
+            .sessions()
+            .next()
+            .unwrap()
+            .shared
+            .clone();
+        let next = Client::replacing(Config::default(), id, before, timer::now());
+        begin(&handler, next);
+        assert_eq!(old.lock().closed(), Some(&CloseReason::Replaced));
+    }
+}
