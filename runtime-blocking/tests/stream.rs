@@ -106,6 +106,63 @@ fn a_non_blocking_stream_says_so() {
 }
 
 #[test]
+fn a_write_to_a_non_blocking_stream_takes_what_there_is_room_for() {
+    bounded(|| {
+        let pair = pair();
+        let (mut near, _far) = streams(&pair);
+        near.set_nonblocking(true).unwrap();
+        // Nobody reads: at some point there is no room.
+        let error = loop {
+            if let Err(error) = near.write(&[1; 1 << 20]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn a_stream_that_was_non_blocking_waits_again() {
+    bounded(|| {
+        let pair = pair();
+        let (mut near, far) = streams(&pair);
+        near.set_nonblocking(true).unwrap();
+        near.set_nonblocking(false).unwrap();
+        thread::spawn(move || copy(&mut &far, &mut &far));
+        let mut got = [0];
+        for _ in 0..10 {
+            near.write_all(b"x").unwrap();
+            near.read_exact(&mut got).unwrap();
+        }
+    });
+}
+
+/// Or one that is taken little by little would never be late.
+#[test]
+fn how_long_a_write_may_wait_is_settled_when_it_begins() {
+    bounded(|| {
+        let pair = pair();
+        let (near, mut far) = streams(&pair);
+        let data = vec![1; 64 << 20];
+        let writer = {
+            let (near, data) = (near.try_clone().unwrap(), data.clone());
+            thread::spawn(move || {
+                let written = near.write_bytes(data.into());
+                near.shutdown(Shutdown::Write).unwrap();
+                written
+            })
+        };
+        // It has begun.
+        far.peek(&mut [0]).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).unwrap();
+        writer.join().unwrap().unwrap();
+        assert_same(&got, &data);
+    });
+}
+
+#[test]
 fn lines_come_through_a_buf_reader() {
     bounded(|| {
         let pair = pair();
