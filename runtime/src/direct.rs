@@ -112,6 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_the_users_own_is_dialled_past_proxy_and_tls() {
+        for (url, proxy) in [
+            ("https://server.example/", ProxyChoice::None),
+            (
+                "http://server.example/",
+                ProxyChoice::Url("http://proxy.example:3128".into()),
+            ),
+        ] {
+            let way = Way::new(url, Tag::from_bytes([1; 8]), proxy, |_| None).unwrap();
+            let at = Direct::At("server.example:7".into());
+            let plan = DirectPlan::new(at, &way, Config::default()).unwrap();
+            assert_eq!((plan.config, plan.port), (Config::default(), Some(7)));
+        }
+    }
+
+    #[test]
     fn addresses_are_a_host_and_a_port() {
         let says = |text: &str| split(text);
         assert_eq!(says("a.b:7"), Some(("a.b".into(), 7)));

@@ -119,6 +119,20 @@ fn what_was_peeked_is_gone_when_no_more_is_read() {
 }
 
 #[test]
+fn what_was_peeked_comes_before_the_error_behind_it() {
+    let (mut pair, server, id) = stream();
+    send(&mut pair, id, "some");
+    assert_eq!(done(server.borrow_mut().look(id, 100)), "some");
+    pair.client.reset(id, ResetCode(5));
+    pair.run();
+    let mut server = server.borrow_mut();
+    assert_eq!(done(server.look(id, 100)), "some");
+    assert_eq!(done(server.take(id, 100)), "some");
+    let error = server.look(id, 100).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn after_the_session_a_shutdown_says_that_there_is_none() {
     let (mut pair, server, id) = stream();
     pair.client.abort();
