@@ -1,16 +1,21 @@
 //! A lane against servers and boxes that follow a script: the cases of every runtime, and cancels from other threads.
 #![allow(clippy::unwrap_used)]
 
+mod direct_support;
 mod lane_cases;
 mod script;
 
+use bytes::Bytes;
+use direct_support::first_bundle;
 use lane_cases::{HUGE, LONG, direct, lane, zeros};
 use posthole_blocking::carrier;
 use posthole_protocol::Failure;
 use script::{Script, ours};
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Instant;
 
 #[test]
 fn a_cancel_wakes_who_reads_and_who_writes() {
@@ -31,7 +36,7 @@ fn a_cancel_wakes_who_reads_and_who_writes() {
         });
         let mut lane = lane(direct(&server.url("/")));
         let canceller = lane.canceller();
-        let other = std::thread::spawn(move || {
+        let other = thread::spawn(move || {
             has_arrived.recv().unwrap();
             canceller.cancel(7);
             canceller.cancel(8);
@@ -90,7 +95,7 @@ fn cancels_at_any_moment() {
     let now = Arc::new(AtomicU64::new(0));
     let other = {
         let now = now.clone();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             let mut moment = 0u64;
             while now.load(Ordering::Relaxed) != u64::MAX {
                 moment = moment
@@ -125,6 +130,48 @@ fn cancels_at_any_moment() {
     assert!(cancelled > 0);
 }
 
+/// A large bundle on a slow way is no silence.
+#[test]
+fn part_of_a_bundle_of_a_streamed_answer_is_progress() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let so_far = told.clone();
+    let bundle = first_bundle(1);
+    let expected = bundle.clone();
+    let server = Script::new(move |mut visit| {
+        visit.request().unwrap();
+        let head = "HTTP/1.1 200 OK\r\nPosthole: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        visit.stream.write_all(head.as_bytes()).unwrap();
+        for byte in &bundle {
+            let before = so_far.load(Ordering::SeqCst);
+            let chunk = [b"1\r\n", &[*byte][..], b"\r\n"].concat();
+            visit.stream.write_all(&chunk).unwrap();
+            let begun = Instant::now();
+            while so_far.load(Ordering::SeqCst) == before {
+                assert!(begun.elapsed() < LONG, "it is not told");
+                thread::yield_now();
+            }
+        }
+        visit.stream.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    let mut bundles = Vec::new();
+    let mut piece = |bytes: Bytes| {
+        bundles.extend_from_slice(&bytes);
+        told.fetch_add(1, Ordering::SeqCst);
+    };
+    let how = carrier::How {
+        pieces: Some(&mut piece),
+        ..carrier::How::default()
+    };
+    let mut progress = || {
+        told.fetch_add(1, Ordering::SeqCst);
+    };
+    let rest = lane.exchange_with(0, &zeros(1), LONG, &mut progress, how);
+    assert!(rest.unwrap().is_empty());
+    assert_eq!(bundles, expected);
+    server.join();
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn a_cancel_wakes_a_handshake() {
@@ -140,7 +187,7 @@ fn a_cancel_wakes_a_handshake() {
         "ca.pem",
     );
     let canceller = lane.canceller();
-    let other = std::thread::spawn(move || {
+    let other = thread::spawn(move || {
         has_arrived.recv().unwrap();
         canceller.cancel(3);
     });

@@ -1,11 +1,12 @@
 //! A lane against servers and boxes that follow a script.
 
-use super::{LONG, TAG, chain, direct, lane, noise, through};
+use super::{HUGE, LONG, TAG, chain, direct, lane, noise, through, zeros};
 use crate::carrier::{Plain, ProxyChoice, Target, TlsChoice};
 use crate::script::{Script, answer, ours};
 use posthole_protocol::Failure;
 use std::io::Write;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 #[test]
 fn the_request_on_the_wire() {
@@ -596,6 +597,25 @@ fn progress_is_told_both_ways() {
         .unwrap();
     // Each way at least once, and the answer's beginning; how much more depends on how much a system call takes.
     assert!((3..2000).contains(&calls), "{calls}");
+}
+
+#[test]
+fn progress_is_told_for_as_long_as_a_request_leaves() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let so_far = told.clone();
+    let server = Script::new(move |mut visit| {
+        visit.request().unwrap();
+        let calls = so_far.load(Ordering::SeqCst);
+        visit.stream.write_all(&ours(0, b"\xf8")).unwrap();
+        calls
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    let mut progress = || {
+        told.fetch_add(1, Ordering::SeqCst);
+    };
+    lane.exchange(0, &zeros(HUGE), LONG, &mut progress).unwrap();
+    let calls = server.join()[0];
+    assert!(calls > 1, "{calls}");
 }
 
 #[test]

@@ -61,6 +61,24 @@ fn nobody_there_after_a_connection_that_had_closed() {
     server.join().unwrap();
 }
 
+/// What another exchange of the lane has sent is not this one's.
+#[test]
+fn nobody_there_after_an_exchange_that_came_through() {
+    let server = Script::new(|mut visit| {
+        visit.request().unwrap();
+        let last = answer("200 OK", "Connection: close\r\n", b"\xf8");
+        visit.stream.write_all(&last).unwrap();
+    });
+    let mut lane = lane(direct(&server.url("/")));
+    lane.exchange(0, &zeros(1), LONG, &mut || {}).unwrap();
+    server.join();
+    let trouble = lane.exchange(1, &zeros(1), LONG, &mut || {}).unwrap_err();
+    assert_eq!(
+        (trouble.failure, trouble.reached),
+        (Failure::Connect, false)
+    );
+}
+
 #[test]
 fn a_name_that_nobody_has() {
     let trouble = lane(direct("http://no-such-host.invalid/"))
