@@ -1,5 +1,6 @@
 //! Clients that behave, and those that go.
 
+use super::quick;
 use crate::front_common::{
     Dummy, Limits, Mode, Seen, connect, post, read_reply, read_to_end, status,
 };
@@ -170,6 +171,21 @@ fn a_client_that_goes_while_held_is_noticed() {
 }
 
 #[test]
+fn a_hangup_is_of_the_request_that_is_held_and_not_of_one_before_it() {
+    let (front, dummy) = Dummy::start(Mode::Either, Limits::default());
+    let mut stream = connect(&front);
+    post(&mut stream, b"echo");
+    read_reply(&mut stream);
+    let echoed = dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    post(&mut stream, b"hold me");
+    let held = dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    assert_ne!(echoed.number(), held.number());
+    drop(stream);
+    let gone = dummy.wait(|seen| matches!(seen, Seen::Gone(_)));
+    assert_eq!(held.number(), gone.number());
+}
+
+#[test]
 fn a_client_that_closes_its_side_gets_an_answer_that_is_ready_but_is_not_held() {
     let (front, dummy) = Dummy::start(Mode::Large(20_000_000), Limits::default());
     let mut stream = connect(&front);
@@ -237,6 +253,36 @@ fn a_large_answer_to_a_slow_reader_holds_up_nobody() {
         "and the connection goes on"
     );
     assert_eq!(dummy.gone(), 0);
+}
+
+/// Beside what any body has: as much as its bytes need at the lowest rate.
+#[test]
+fn a_body_of_which_much_has_come_has_time() {
+    let limits = Limits {
+        min_rate: 1,
+        ..quick()
+    };
+    let (front, _) = Dummy::start(Mode::Echo, limits);
+    let mut stream = connect(&front);
+    let mut bytes = b"POST /p HTTP/1.1\r\nContent-Length: 20000\r\n\r\n".to_vec();
+    bytes.resize(bytes.len() + 10_000, 1);
+    stream.write_all(&bytes).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    stream.write_all(&[1; 10_000]).unwrap();
+    assert_eq!(read_reply(&mut stream).body, [1; 20_000]);
+}
+
+#[test]
+fn a_large_answer_has_the_time_that_its_bytes_need() {
+    let limits = Limits {
+        min_rate: 10_000,
+        ..quick()
+    };
+    let (front, _) = Dummy::start(Mode::Large(20_000_000), limits);
+    let mut stream = connect(&front);
+    post(&mut stream, b"x");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(read_reply(&mut stream).body.len(), 20_000_000);
 }
 
 #[test]
