@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod front_common;
+mod session_support;
 
 use bytes::Bytes;
 use front_common::{LONG, Limits, OwnFront, connect, post, read_reply, read_to_end};
 use posthole_blocking::front::{Pieces, Reply, Responder, Service, Ticket};
+use posthole_blocking::{Handler, ListenOptions};
 use posthole_protocol::wire::Chain;
+use posthole_protocol::{Carrier, Config};
+use posthole_tests::bounded::bounded;
+use session_support::options;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -194,4 +200,56 @@ fn pieces_to_http_1_0_end_with_the_connection() {
         "{head}"
     );
     assert_eq!(read_to_end(&mut stream), [9; 7]);
+}
+
+/// A handler behind a front that knows whole answers only, and whether one was to be in pieces.
+struct Whole(Handler, Arc<AtomicBool>);
+
+struct WholeAnswer(Box<dyn Responder>, Arc<AtomicBool>);
+
+impl Service for Whole {
+    fn begin(&self, body: Bytes, responder: Box<dyn Responder>) -> Ticket {
+        let answer = WholeAnswer(responder, self.1.clone());
+        self.0.begin(body, Box::new(answer))
+    }
+
+    fn hangup(&self, ticket: Ticket) {
+        self.0.hangup(ticket);
+    }
+}
+
+impl Responder for WholeAnswer {
+    fn respond(self: Box<Self>, reply: Reply) {
+        self.0.respond(reply);
+    }
+
+    fn pieces(&self) -> Option<Arc<dyn Pieces>> {
+        self.1.store(true, Ordering::SeqCst);
+        None
+    }
+}
+
+#[test]
+fn a_front_that_knows_no_pieces_is_given_none() {
+    bounded(|| {
+        let handler = Handler::new(ListenOptions::new()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let service = Arc::new(Whole(handler.clone(), is_asked.clone()));
+        let front = OwnFront::start(listener, "/p".into(), Limits::default(), service).unwrap();
+        let url = format!("http://{}/p", front.local_addr());
+        let wants = Config::builder()
+            .carrier(Carrier::Streamed)
+            .build()
+            .unwrap();
+        let client = posthole_blocking::connect(&url, options().config(wants)).unwrap();
+        let mut far = handler.accept().unwrap().open().unwrap();
+        far.write_all(&vec![1; 8 << 20]).unwrap();
+        drop(far);
+        let mut all = Vec::new();
+        client.accept().unwrap().read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), 8 << 20);
+        assert!(!is_asked.load(Ordering::SeqCst));
+        client.abort();
+    });
 }
