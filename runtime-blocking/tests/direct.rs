@@ -118,6 +118,25 @@ fn a_session_by_a_direct_connection_alone() {
 }
 
 #[test]
+fn a_direct_connection_that_is_known_is_tried_before_http() {
+    bounded(|| {
+        let listener = listener();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = at(silent.local_addr().unwrap()).wait_for_answer(false);
+        loop {
+            let begun = Instant::now();
+            let client = connect(&url(&listener), options.clone()).unwrap();
+            let exchanges = client.stats().exchanges;
+            client.abort();
+            // Less than its head start; who took longer has seen nothing.
+            if begun.elapsed() < Duration::from_millis(100) {
+                return assert_eq!(exchanges, 0);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_server_tells_its_port_and_the_session_moves_there() {
     bounded(|| {
         let listener = listener();
