@@ -243,3 +243,68 @@ fn who_waits_to_write_hears_of_the_close() {
         assert_eq!(s.write(&mut data), Err(crate::WriteError::Closed));
     });
 }
+
+/// Messages overtake each other: what was said first may come last.
+#[test]
+fn as_many_streams_may_be_opened_as_was_ever_said() {
+    let (mut a, _) = both();
+    for total in [20, 18] {
+        a.on_control(&Control::Streams { total }).unwrap();
+    }
+    assert_eq!((0..30).filter(|_| a.open().is_ok()).count(), 20);
+}
+
+/// A bundle that is late says what was offered when it was sent.
+#[test]
+fn a_pool_that_was_offered_stays_offered() {
+    let (mut a, _) = both();
+    for (offered, pool) in [(9, 9), (7, 9), (11, 11)] {
+        a.on_pool(offered * FIRST_POOL);
+        assert_eq!(a.peer_pool, pool * FIRST_POOL);
+    }
+}
+
+/// §6.1: whose streams have ended may open more, and nobody else.
+#[test]
+fn streams_that_have_ended_make_room_for_who_opened_them() {
+    let config = Config::builder().streams(FIRST_STREAMS).build().unwrap();
+    let sides = [Side::Client, Side::Server].map(|side| Streams::new(side, &config));
+    let ([mut a, mut b], mut outbox) = (sides, Outbox::default());
+    for _ in 0..FIRST_STREAMS {
+        let id = a.open().unwrap();
+        handle(&mut a, &mut outbox, id, |s| s.reset(CODE));
+        carry(&mut a, &mut b);
+        handle(&mut b, &mut outbox, id, |s| s.reset(CODE));
+        carry(&mut b, &mut a);
+        for side in [&mut a, &mut b] {
+            handle(side, &mut outbox, id, |s| assert!(s.read(1).is_err()));
+            side.on_delivered(Delivered {
+                stream: id,
+                bytes: 0,
+                what: DeliveredWhat::Reset,
+            });
+            assert!(side.table.get(id).is_none());
+        }
+    }
+    carry(&mut b, &mut a);
+    carry(&mut a, &mut b);
+    assert_eq!((a.may_open, b.may_open), (2 * FIRST_STREAMS, FIRST_STREAMS));
+}
+
+#[test]
+fn a_stream_that_was_reset_and_is_stopped_is_forgotten() {
+    let ((mut a, mut b), mut outbox) = (both(), Outbox::default());
+    let id = a.open().unwrap();
+    carry(&mut a, &mut b);
+    handle(&mut a, &mut outbox, id, |s| s.reset(CODE));
+    carry(&mut a, &mut b);
+    handle(&mut b, &mut outbox, id, |s| s.stop(CODE));
+    handle(&mut b, &mut outbox, id, |s| s.reset(CODE));
+    carry(&mut b, &mut a);
+    b.on_delivered(Delivered {
+        stream: id,
+        bytes: 0,
+        what: DeliveredWhat::Reset,
+    });
+    assert!(b.table.get(id).is_none(), "{b:#?}");
+}

@@ -165,4 +165,17 @@ mod tests {
         }
         assert!(pieces.whole.len() < 10);
     }
+
+    /// Each of thousands of streams that have been busy once would hold on to it.
+    #[test]
+    fn an_empty_queue_keeps_no_long_list() {
+        let mut pieces = Pieces::default();
+        for _ in 0..1000 {
+            pieces.push(Bytes::from_static(&[1; SMALL]), true);
+        }
+        while !pieces.is_empty() {
+            pieces.pop(SMALL);
+        }
+        assert!(pieces.whole.capacity() <= KEPT);
+    }
 }

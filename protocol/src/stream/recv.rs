@@ -363,4 +363,18 @@ mod tests {
             .unwrap();
         assert!(body.is_unique());
     }
+
+    #[test]
+    fn what_nobody_reads_any_more_is_not_kept() {
+        let mut half = RecvHalf::new();
+        let body = Bytes::from(alloc::vec![1; 1000]);
+        for part in [0..300, 500..800] {
+            let offset = part.start as u64;
+            half.insert(offset, body.slice(part), false, body.len())
+                .unwrap();
+        }
+        let code = ResetCode(1);
+        half.end(RecvState::Stopped { code, said: false });
+        assert!(body.is_unique());
+    }
 }
