@@ -207,6 +207,18 @@ fn a_reset_stream_keeps_its_numbers_and_drops_its_bytes() {
     );
 }
 
+/// What it had under way on a connection counts no more there: others have the room.
+#[test]
+fn a_reset_stream_makes_room_on_its_connection() {
+    let mut o = Outbox::default();
+    o.begin_long(0, T0);
+    o.number(0, data(0));
+    o.end(0);
+    o.void(StreamId(0));
+    assert_eq!(o.flying_bytes(0), 0);
+    o.check();
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Fly(u64),
