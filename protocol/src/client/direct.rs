@@ -219,3 +219,22 @@ impl Long {
         due.map_or(word, |due| due.min(word))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_could_not_be_reached_is_dialled_every_five_minutes_at_least() {
+        let mut direct = Direct::new(&Config::default());
+        let mut now = Instant::ZERO;
+        direct.want(now);
+        for _ in 0..300 {
+            assert!(direct.poll_dial(now));
+            direct.on_undialled(now);
+            let at = direct.dial_at().expect("it is dialled again");
+            assert!(at.since(now) <= Duration::from_secs(300));
+            now = at;
+        }
+    }
+}

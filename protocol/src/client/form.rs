@@ -108,4 +108,18 @@ mod tests {
         }
         assert!(!envelope.is_form());
     }
+
+    /// Nor are refusals before and after a change.
+    #[test]
+    fn it_takes_two_refusals_to_change_back() {
+        let mut envelope = Envelope::default();
+        for (number, is_form) in [false, true, true, false, false, true]
+            .into_iter()
+            .enumerate()
+        {
+            let number = number as u64;
+            envelope.on_refused(403, number, number + 1);
+            assert_eq!(envelope.is_form(), is_form, "{number}");
+        }
+    }
 }

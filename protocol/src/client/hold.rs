@@ -180,4 +180,16 @@ mod tests {
         }
         assert_eq!(hold.wait(&Config::default(), Instant::ZERO), 5 * SEC);
     }
+
+    #[test]
+    fn a25_a_box_is_put_to_the_test_once_an_hour_at_least() {
+        let config = Config::default();
+        let (mut hold, mut now) = (Hold::new(&config), Instant::ZERO);
+        for _ in 0..20 {
+            hold.on_ended(now, 25 * SEC, 15 * SEC);
+            now = now.after(3600 * SEC);
+        }
+        assert_eq!(hold.limit(), Some(15 * SEC));
+        assert_eq!(hold.wait(&config, now), 25 * SEC);
+    }
 }

@@ -564,4 +564,13 @@ mod tests {
         }
         assert_eq!(raised, [127, 159, 191, 223, 255]);
     }
+
+    /// However slow the way, what is lost on it is noticed.
+    #[test]
+    fn no_body_is_allowed_more_than_two_minutes() {
+        let path = Path::new(&Config::default());
+        let most = Duration::from_secs(120);
+        assert!(path.transfer(1_000_000) < most);
+        assert_eq!(path.transfer(1 << 40), most);
+    }
 }
