@@ -290,4 +290,18 @@ mod tests {
             assert_eq!(router.sessions().count(), 1);
         }
     }
+
+    /// §7.3: for as long as copies of its requests may come, and no longer.
+    #[test]
+    fn a_router_forgets_ended_sessions_in_time() {
+        let mut router = router(9);
+        let body = first(Client::new(Config::default(), OLD, NOW));
+        assert_eq!(router.end(NOW, OLD, None), Some(7));
+        for (second, is_known) in [(1, true), (299, true), (300, false)] {
+            let now = NOW.after(core::time::Duration::from_secs(second));
+            let is_turned_away = matches!(router.route(now, &body), Route::Reject(_));
+            assert_eq!(is_turned_away, is_known, "{second} s");
+        }
+        assert!(router.ended.is_empty() && router.order.is_empty());
+    }
 }
