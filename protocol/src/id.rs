@@ -91,3 +91,14 @@ impl fmt::Display for StreamId {
         write!(f, "stream {}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_id_is_never_printed_whole() {
+        let id = SessionId::from_bytes([0xab; 16]);
+        assert_eq!(alloc::format!("{id:?}"), "SessionId(abab..)");
+    }
+}

@@ -182,4 +182,11 @@ mod tests {
             assert!(trouble.says.contains(words), "{}", trouble.says);
         }
     }
+
+    #[test]
+    fn an_answer_without_an_end_is_not_read_for_long() {
+        let endless = [b"HTTP/1.1 200 OK\r\n".to_vec(), vec![b'x'; 20_000]].concat();
+        assert_eq!(way("p").tunnel_answer(&endless[..10_000]), Ok(None));
+        assert!(way("p").tunnel_answer(&endless).is_err());
+    }
 }
