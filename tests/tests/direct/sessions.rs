@@ -1,7 +1,9 @@
 //! Whole sessions, with an application at either end.
 
 use super::{exchanges, knows, pair};
-use posthole_protocol::{Carrier, Config, Event, Lesson};
+use posthole_protocol::{
+    Carrier, Client, CloseReason, Config, Duration, Event, Failure, Instant, Lesson, SessionId,
+};
 use posthole_tests::app::Script;
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
@@ -87,6 +89,27 @@ fn direct_alone() {
     pair.client().play(Script::bulk(100_000));
     let closed = |pair: &Pair| pair.clients[0].closed.is_some();
     assert!(pair.run_until(400 * SEC, closed));
+}
+
+/// What is made and lost again and again bears nothing either.
+#[test]
+fn connections_alone_that_are_always_lost_are_given_up() {
+    let config = Config::builder().carrier(Carrier::Direct).build().unwrap();
+    let (id, mut now) = (SessionId::from_bytes([9; 16]), Instant::from_micros(SEC));
+    let mut client = Client::new(config, id, now);
+    client.knows_direct(now, Duration::ZERO);
+    for _ in 0..400 {
+        client.feed_timeout(now);
+        if client.poll_dial().is_some() {
+            let exchange = client.feed_dialled(now).unwrap();
+            assert!(client.poll_request(now).is_some());
+            client.feed_failure(now, exchange, Failure::Cut).unwrap();
+        }
+        now = now.checked_add(Duration::from_secs(1)).unwrap();
+    }
+    let end = std::iter::from_fn(|| client.poll_event()).last();
+    let gave_up = |event: &Event| matches!(event, Event::Closed(CloseReason::GaveUp { .. }));
+    assert!(end.as_ref().is_some_and(gave_up), "{end:?}");
 }
 
 /// A connection that is cut every second for a minute while exchanges work: right, and never long without progress.
