@@ -1,12 +1,15 @@
 //! The end of a session (S10, D9, A24): never an error after all was acknowledged, never success otherwise.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use bytes::Bytes;
+use posthole_protocol::wire::Refusal;
 use posthole_protocol::{CloseReason, Failure};
 use posthole_tests::app::{Reading, Script};
+use posthole_tests::craft::FakeServer;
 use posthole_tests::fault::{Fate, Fault};
 use posthole_tests::oracle::Side;
 use posthole_tests::pair::Pair;
-use posthole_tests::{MS, SEC};
+use posthole_tests::{MS, SEC, settings};
 
 /// A session with data on the way both ways.
 fn in_mid_talk() -> Pair {
@@ -118,6 +121,24 @@ fn close_delivers_what_was_written() {
             60_000,
             "{side:?} closed and something was lost"
         );
+    }
+}
+
+/// §8.3: a server that has ended says up to where it has heard everything; short of what was sent, that is no success.
+#[test]
+fn a_server_that_ended_without_having_heard_everything_is_gone() {
+    let told = |reason| CloseReason::Peer { code: 0, reason };
+    for (heard_all, end) in [(true, told(String::new())), (false, CloseReason::Gone)] {
+        let mut fake = FakeServer::connected(settings::tuned());
+        let before = fake.prefix.ack.next;
+        let id = fake.client.open().unwrap();
+        let mut stream = fake.client.stream(id).unwrap();
+        stream.write(&mut Bytes::from_static(b"hello")).unwrap();
+        fake.run_for(SEC);
+        let all = fake.prefix.ack.next;
+        assert!(all > before);
+        fake.refuse(Refusal::Ended(if heard_all { all } else { before }));
+        assert_eq!(fake.closed, Some(end));
     }
 }
 
