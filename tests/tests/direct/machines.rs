@@ -253,3 +253,18 @@ fn what_a_server_cannot_keep_track_of_ends_its_connection() {
     say(&far(2)).expect("that one is known");
     say(&far(65)).expect_err("it counts as not arrived");
 }
+
+/// Whatever its client asks for.
+#[test]
+fn a_server_does_not_speak_on_a_connection_without_a_pause() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    (fake.prefix.long, fake.prefix.wait) = (Some(0), 0);
+    let connection = fake.send(&[]);
+    let before = fake.bodies.len();
+    for _ in 0..1_000 {
+        fake.host.said(fake.now, connection);
+        fake.run_for(10 * MS);
+    }
+    let said = fake.bodies.len() - before;
+    assert!((10..=20).contains(&said), "{said} bundles in 10 s");
+}
