@@ -159,6 +159,25 @@ fn never_acknowledging() {
     );
 }
 
+/// A15: whoever asks for answers of any size gets none larger than any other.
+#[test]
+fn no_answer_is_larger_than_the_server_allows() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.answer_max = varint::LIMIT - 1;
+    fake.prefix.credit = varint::LIMIT - 1;
+    let server = &mut fake.session().unwrap().machine;
+    let id = server.open().unwrap();
+    let mut bytes = Bytes::from(vec![1; 3_000_000]);
+    server.stream(id).unwrap().write(&mut bytes).unwrap();
+    fake.send(&[]);
+    fake.run_for(SEC);
+    let (largest, most) = (
+        fake.bodies.iter().map(Bytes::len).max().unwrap(),
+        settings::tuned().body_max(),
+    );
+    assert!((most / 2..=most).contains(&largest), "{largest} bytes");
+}
+
 /// D8, A15d: an open list that is longer than may be, or names numbers that never were, does no harm.
 #[test]
 fn false_open_lists() {
