@@ -179,6 +179,20 @@ fn opening_data_is_delivered_at_once_at_an_old_server() {
     assert!(fake.session().unwrap().machine.accept().is_some());
 }
 
+/// §7.2: of two carriers that race, the idle one makes no session that an application hears of.
+#[test]
+fn an_application_hears_of_a_session_once_it_is_used() {
+    for message in [&[][..], &[data(0, 0, b"hello")]] {
+        let mut fake = FakeClient::new(settings::tuned());
+        fake.send(&[]);
+        fake.run_for(SEC);
+        assert_eq!(fake.session().unwrap().events, []);
+        fake.send(message);
+        let events = &fake.session().unwrap().events;
+        assert_eq!(events.first(), Some(&Event::Connected));
+    }
+}
+
 /// §7: a request of an unknown session that opens nothing makes none.
 #[test]
 fn unknown_session_without_opening_is_gone() {
