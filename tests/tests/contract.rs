@@ -384,6 +384,21 @@ fn a_session_is_over_when_all_that_it_holds_is_answered() {
     assert!(machine.is_over());
 }
 
+/// C7: `Closed` is the last that is heard of a session: until all that it holds is answered, it is not told.
+#[test]
+fn c7_the_end_is_told_when_nobody_waits_for_an_answer_any_more() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    fake.send(&[]);
+    let now = Instant::from_micros(fake.now);
+    let machine = &mut fake.session().unwrap().machine;
+    machine.abort();
+    assert_eq!(machine.poll_event(), None);
+    while machine.poll_response(now).is_some() {}
+    let aborted = Event::Closed(CloseReason::Aborted);
+    assert_eq!(machine.poll_event(), Some(aborted));
+}
+
 /// C7: what is learned before there is a session is told once there is one.
 #[test]
 fn lessons_come_after_the_connection() {
