@@ -3,9 +3,19 @@
 
 use bytes::Bytes;
 use posthole_protocol::wire::{Content, Control, varint};
-use posthole_protocol::{CloseReason, ResetCode, StreamId, Violation};
+use posthole_protocol::{CloseReason, Instant, RequestId, ResetCode, StreamId, Violation};
 use posthole_tests::craft::{FakeClient, FakeServer, ack, data, last};
 use posthole_tests::{SEC, settings};
+
+/// Beyond all credit.
+const FAR: u64 = 1 << 40;
+
+/// Whether the client was told that it broke this rule.
+fn is_told(fake: &FakeClient, violation: Violation) -> bool {
+    let is_it = |content| matches!(content, Content::Control(Control::Close { code, .. }) if code == violation.code());
+    let mut messages = fake.answers.iter().flat_map(|a| a.messages.clone());
+    messages.any(|(_, message)| is_it(message.content))
+}
 
 /// What the server says of these messages.
 fn at_server(contents: &[Content]) -> Option<CloseReason> {
@@ -13,12 +23,8 @@ fn at_server(contents: &[Content]) -> Option<CloseReason> {
     fake.send(contents);
     fake.run_for(SEC);
     if let Some(CloseReason::Violation(violation)) = fake.closed() {
-        let told = fake.answers.iter().any(|answer| {
-            let close = |content| matches!(content, Content::Control(Control::Close { code, .. }) if code == violation.code());
-            answer.messages.clone().any(|(_, message)| close(message.content))
-        });
         assert!(
-            told,
+            is_told(&fake, violation),
             "the client is not told that it broke a rule: {violation}"
         );
     }
@@ -71,27 +77,76 @@ fn the_end_for_a_broken_rule_waits_for_nothing() {
     }
 }
 
+/// §8.4: in place of the end that was to be said.
+#[test]
+fn a_rule_that_is_broken_while_the_session_closes_is_told() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.session().unwrap().machine.close(7, "");
+    fake.send(&[data(0, FAR, b"x")]);
+    fake.run_for(SEC);
+    let broken = Violation::Credit;
+    assert_eq!(fake.closed(), Some(CloseReason::Violation(broken)));
+    assert!(is_told(&fake, broken));
+}
+
+/// What was dropped for it had counted as delivered.
+#[test]
+fn a_rule_that_is_broken_after_the_end_was_said_makes_it_no_success() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let id = fake.client.open().unwrap();
+    let mut stream = fake.client.stream(id).unwrap();
+    stream.write(&mut Bytes::from_static(b"hello")).unwrap();
+    fake.client.close(0, "");
+    let heard = fake.prefix.ack.clone();
+    fake.run_for(SEC);
+    let close = Content::Control(Control::Close {
+        code: 0,
+        reason: String::new(),
+    });
+    for content in [close, data(1, FAR, b"x")] {
+        assert_eq!(fake.closed, None);
+        fake.prefix.ack = heard.clone();
+        fake.answer(&[content]);
+    }
+    let broken = CloseReason::Violation(Violation::Credit);
+    assert_eq!(fake.closed, Some(broken));
+}
+
+/// Whoever broke it has hung up: there is nobody to tell, and it is why the session ends all the same.
+#[test]
+fn a_rule_that_is_broken_ends_the_session_though_nobody_can_be_told() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    // No other request is held any more.
+    fake.run_for(20 * SEC);
+    let (now, request) = (Instant::from_micros(fake.now), RequestId::new(1_000));
+    let body = fake.body(&[data(0, FAR, b"x")]);
+    let server = &mut fake.session().unwrap().machine;
+    server.feed_request(now, request, body).unwrap();
+    server.feed_hangup(now, request);
+    fake.run_for(60 * SEC);
+    let broken = CloseReason::Violation(Violation::Credit);
+    assert_eq!(fake.closed(), Some(broken));
+}
+
 /// §6.3: data beyond the credit.
 #[test]
 fn credit() {
-    let far = 1 << 40;
     both(
         Violation::Credit,
-        &[data(0, far, b"x")],
-        &[data(1, far, b"x")],
+        &[data(0, FAR, b"x")],
+        &[data(1, FAR, b"x")],
     );
 }
 
 /// §6.3: a final size beyond the credit, in a fin or a reset.
 #[test]
 fn credit_by_final_size() {
-    let far = 1 << 40;
     both(
         Violation::Credit,
-        &[last(0, far, b"")],
-        &[last(1, far, b"")],
+        &[last(0, FAR, b"")],
+        &[last(1, FAR, b"")],
     );
-    both(Violation::Credit, &[reset(0, far)], &[reset(1, far)]);
+    both(Violation::Credit, &[reset(0, FAR)], &[reset(1, FAR)]);
 }
 
 /// §6.1: a stream beyond the number allowed.

@@ -46,12 +46,12 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
+    /// This side ends the session; it has not said so yet.
     pub(crate) fn want(&mut self, code: u32, reason: String, dying: Option<CloseReason>) {
-        if self.ours == Ours::Open {
+        // A broken rule is said in place of whatever was to be said.
+        if self.ours == Ours::Open || dying.is_some() {
             self.ours = Ours::Wanted { code, reason };
             self.by_us = true;
-        }
-        if self.dying.is_none() {
             self.dying = dying;
         }
     }

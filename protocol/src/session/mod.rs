@@ -269,14 +269,15 @@ impl Session {
         self.streams.end_writing();
     }
 
-    /// The peer broke a rule: say so once, and that is the end.
+    /// The peer broke a rule: say so once, and that is the end. Whoever has said CLOSE can say no more.
     pub(crate) fn on_violation(&mut self, violation: Violation) {
-        let reason = alloc::format!("{violation}");
-        self.ending.want(
-            violation.code(),
-            reason,
-            Some(CloseReason::Violation(violation)),
-        );
+        let (code, reason) = (violation.code(), alloc::format!("{violation}"));
+        let broken = CloseReason::Violation(violation);
+        if self.ending.is_sent() {
+            self.end(broken);
+        } else {
+            self.ending.want(code, reason, Some(broken));
+        }
         self.streams.close();
         self.outbox.clear();
     }
