@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::wire::{Content, Control, varint};
+use posthole_protocol::wire::{Content, Control, Message, Refusal, refusal, varint};
 use posthole_protocol::{CloseReason, Instant, RequestId, ResetCode, StreamId, Violation};
 use posthole_tests::craft::{FakeClient, FakeServer, ack, data, last};
 use posthole_tests::{SEC, settings};
@@ -126,6 +126,30 @@ fn a_rule_that_is_broken_ends_the_session_though_nobody_can_be_told() {
     fake.run_for(60 * SEC);
     let broken = CloseReason::Violation(Violation::Credit);
     assert_eq!(fake.closed(), Some(broken));
+}
+
+/// Whatever is heard before it can be told: a server that has ended in order would have made it a success.
+#[test]
+fn a_rule_that_is_broken_is_why_the_session_ends() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let id = fake.client.open().unwrap();
+    let mut stream = fake.client.stream(id).unwrap();
+    stream.write(&mut Bytes::from_static(b"hello")).unwrap();
+    fake.run_for(SEC);
+    let now = Instant::from_micros(fake.now);
+    let [(first, _), (second, _)] = [0, 0].map(|oldest| fake.take(oldest).unwrap());
+    let broken = Message {
+        number: fake.message,
+        content: data(1, FAR, b"x"),
+    };
+    let body = fake.body_of(first, &[broken]);
+    fake.client.feed_response(now, first, body).unwrap();
+    let ended = refusal(&fake.client.id(), second.number(), Refusal::Ended(1_000));
+    let ended = ended.into_bytes();
+    fake.client.feed_response(now, second, ended).unwrap();
+    fake.collect();
+    let broken = CloseReason::Violation(Violation::Credit);
+    assert_eq!(fake.closed, Some(broken));
 }
 
 /// §6.3: data beyond the credit.

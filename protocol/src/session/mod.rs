@@ -284,7 +284,9 @@ impl Session {
 
     pub(crate) fn end(&mut self, reason: CloseReason) {
         if self.ending.over.is_none() {
-            self.ending.over = Some(reason);
+            // What it was about to end for is why it ends.
+            let dying = self.ending.dying.take();
+            self.ending.over = Some(dying.unwrap_or(reason));
             self.streams.close();
         }
     }
@@ -292,14 +294,13 @@ impl Session {
     /// Ends a close that gets no further (A24). Says when to ask again.
     pub(crate) fn check_flush(&mut self) {
         if self.flush_at().is_some_and(|at| at <= self.now) {
-            let dying = self.ending.dying.take();
-            self.end(dying.unwrap_or(if self.is_all_but_close_acknowledged() {
+            self.end(if self.is_all_but_close_acknowledged() {
                 self.ending.reason()
             } else {
                 CloseReason::Stalled {
                     unacknowledged: self.undelivered(),
                 }
-            }));
+            });
         }
     }
 
