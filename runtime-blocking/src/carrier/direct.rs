@@ -5,7 +5,7 @@ use crate::wire::{Read, Wire};
 use posthole_protocol::{Dial, ExchangeId};
 use posthole_runtime::Frames;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,9 +81,14 @@ pub(crate) fn dial(shared: &Arc<Shared>, address: Option<(String, u16)>) {
 
 fn connect(address: Option<(String, u16)>) -> io::Result<TcpStream> {
     let (host, port) = address.ok_or_else(|| io::Error::other("nobody has said where to"))?;
-    let mut last = io::Error::other("the name has no address");
     let until = Instant::now() + CONNECT;
-    for address in (host.as_str(), port).to_socket_addrs()? {
+    first_of((host.as_str(), port).to_socket_addrs()?, until)
+}
+
+/// A connection to the first of them that takes one.
+fn first_of(addresses: impl Iterator<Item = SocketAddr>, until: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in addresses {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -134,5 +139,22 @@ fn run(shared: &Weak<Shared>, connected: io::Result<TcpStream>) {
     if let Some(shared) = shared.upgrade() {
         tracing::debug!(%exchange, "the direct connection has ended");
         shared.end_direct(exchange);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_address_where_nobody_listens_is_followed_by_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let somebody = listener.local_addr().unwrap();
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let until = Instant::now() + Duration::from_secs(60);
+        let stream = first_of([nobody, somebody].into_iter(), until).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), somebody);
     }
 }
