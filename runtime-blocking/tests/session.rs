@@ -14,7 +14,7 @@ use posthole_blocking::{
     connect,
 };
 use posthole_tests::bounded::bounded;
-use script::{Script, first_answer, in_chunks, other_versions, ours};
+use script::{Script, first_answer, in_chunks, only_connection, other_versions, ours};
 use session_support::{listener, options, url};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -377,6 +377,22 @@ fn an_answer_that_takes_long_is_not_given_up_while_it_comes() {
         }
         client.abort();
         server.join();
+    });
+}
+
+/// Whoever gets an error has no session to end: one that went on would make another connection to say that it closes.
+#[test]
+fn a_connect_that_has_failed_leaves_nothing_behind() {
+    bounded(|| {
+        let long = Duration::from_secs(1000);
+        let config = Config::builder().patience(long).idle(long * 2);
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let hears = thread::spawn(move || only_connection(&server));
+        let connected = connect(&url, quick.config(config.build().unwrap()));
+        assert!(connected.is_err());
+        hears.join().unwrap();
     });
 }
 

@@ -14,7 +14,7 @@ use posthole_smol::{
     CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
     SessionEnded, connect,
 };
-use script::{Script, first_answer, in_chunks, other_versions};
+use script::{Script, first_answer, in_chunks, only_connection, other_versions};
 use smol::Timer;
 use smol::future::{yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -497,6 +497,22 @@ fn exchanges_that_fail_teach_nothing_of_connections() {
         }
         assert_eq!(client.learned().unwrap().kept, None);
         client.abort();
+    });
+}
+
+/// Whoever gets an error has no session to end: one that went on would make another connection to say that it closes.
+#[test]
+fn a_connect_that_has_failed_leaves_nothing_behind() {
+    bounded(async {
+        let long = Duration::from_secs(1000);
+        let config = Config::builder().patience(long).idle(long * 2);
+        let quick = options().connect_timeout(Duration::from_millis(300));
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let hears = smol::unblock(move || only_connection(&server));
+        let connects = connect(&url, quick.config(config.build().unwrap()));
+        let ((), connected) = zip(hears, connects).await;
+        assert!(connected.is_err());
     });
 }
 

@@ -186,6 +186,16 @@ pub fn other_versions(request: &Request) -> Vec<u8> {
     ours(head.exchange, &body.into_bytes())
 }
 
+/// Takes a connection, and answers nothing until it is closed. By then there must be no other.
+pub fn only_connection(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let patient = stream.set_read_timeout(Some(Duration::from_secs(30)));
+    let end = patient.and_then(|()| std::io::copy(&mut stream, &mut std::io::sink()));
+    end.expect("the connection is closed");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "there is another");
+}
+
 /// What a server answers to the body of a client's first request.
 pub fn first_answer(body: Vec<u8>) -> Vec<u8> {
     let (now, body) = (Instant::ZERO, Bytes::from(body));
