@@ -1,6 +1,7 @@
 //! Servers that forget: restarts, wrong servers behind a balancer, other versions (A13, §7.4, §3.7).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use bytes::Bytes;
 use posthole_protocol::wire::Refusal;
 use posthole_protocol::{
     Client, CloseReason, Instance, Instant, Route, Router, RouterConfig, SessionId,
@@ -203,4 +204,23 @@ fn refusal_of_the_version_that_is_spoken() {
     assert_eq!(fake.closed, None);
     fake.run_for(5 * SEC);
     assert!(fake.requests > before, "it is not tried again");
+}
+
+/// §7.4: nor is it a success where the session was closing, unless nothing can be missing.
+#[test]
+fn gone_while_closing_is_a_success_only_if_nothing_can_be_missing() {
+    for (heard, end) in [(false, CloseReason::Gone), (true, CloseReason::Local)] {
+        let mut fake = FakeServer::connected(settings::tuned());
+        let id = fake.client.open().unwrap();
+        let mut stream = fake.client.stream(id).unwrap();
+        stream.write(&mut Bytes::from_static(b"hello")).unwrap();
+        fake.run_for(SEC);
+        if heard {
+            fake.answer(&[]);
+        }
+        fake.client.close(0, "");
+        fake.run_for(SEC);
+        fake.refuse(Refusal::Gone(Instance(1)));
+        assert_eq!(fake.closed, Some(end));
+    }
 }
