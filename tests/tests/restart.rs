@@ -2,12 +2,12 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::wire::Refusal;
+use posthole_protocol::wire::{AnswerPrefix, Bundle, Refusal, decode};
 use posthole_protocol::{
     Client, CloseReason, Instance, Instant, Route, Router, RouterConfig, SessionId,
 };
 use posthole_tests::app::Script;
-use posthole_tests::craft::FakeServer;
+use posthole_tests::craft::{FakeClient, FakeServer};
 use posthole_tests::fault::Fault;
 use posthole_tests::pair::Pair;
 use posthole_tests::{MS, SEC, settings};
@@ -107,8 +107,7 @@ fn versions_change_no_live_session() {
 /// §3.7: a request of a version that the server does not speak gets the answer that says so, and makes no session.
 #[test]
 fn server_names_its_versions() {
-    use posthole_protocol::wire::{AnswerPrefix, Bundle, decode};
-    let mut fake = posthole_tests::craft::FakeClient::new(settings::tuned());
+    let mut fake = FakeClient::new(settings::tuned());
     let mut body = fake.body(&[]).to_vec();
     body[1] = 9;
     fake.put(body.into());
@@ -223,4 +222,22 @@ fn gone_while_closing_is_a_success_only_if_nothing_can_be_missing() {
         fake.refuse(Refusal::Gone(Instance(1)));
         assert_eq!(fake.closed, Some(end));
     }
+}
+
+/// §8.3: "ended" is said of a session that ended in order alone, also once it is only remembered.
+#[test]
+fn a_server_that_gave_a_session_up_says_that_it_is_gone() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.session().unwrap().machine.abort();
+    fake.run_for(MS);
+    for _ in 0..2 {
+        fake.send(&[]);
+        let mut answer = fake.bodies.pop().expect("an answer");
+        let said = decode::<AnswerPrefix>(&mut answer, &fake.id, None);
+        let Some(Ok(Bundle::Refusal(Refusal::Gone(_)))) = said else {
+            panic!("{said:?}");
+        };
+        fake.host.bury_if_over(fake.now, 0);
+    }
+    assert_eq!(fake.host.router.len(), 0);
 }
