@@ -2,9 +2,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use posthole_protocol::wire::{AnswerPrefix, Bundle, Refusal, decode};
+use posthole_protocol::wire::{AnswerPrefix, Bundle, Refusal, RequestPrefix, decode};
 use posthole_protocol::{
-    Client, CloseReason, Instance, Instant, Route, Router, RouterConfig, SessionId,
+    Client, CloseReason, Failure, Instance, Instant, Route, Router, RouterConfig, SessionId,
 };
 use posthole_tests::app::Script;
 use posthole_tests::craft::{FakeClient, FakeServer};
@@ -240,4 +240,25 @@ fn a_server_that_gave_a_session_up_says_that_it_is_gone() {
         fake.host.bury_if_over(fake.now, 0);
     }
     assert_eq!(fake.host.router.len(), 0);
+}
+
+/// §7.5: whoever replaces a session says so until it is answered.
+#[test]
+fn who_replaces_a_session_says_so_again_when_its_opening_was_lost() {
+    let mut now = Instant::ZERO;
+    let [old, new] = [1, 2].map(|seed| SessionId::from_bytes([seed; 16]));
+    let mut client = Client::replacing(settings::tuned(), new, old, now);
+    for _ in 0..3 {
+        now = client.next_timeout().map_or(now, |at| at.max(now));
+        client.feed_timeout(now);
+        let request = client.poll_request(now).unwrap();
+        let mut body = request.body.into_bytes();
+        let said = decode::<RequestPrefix>(&mut body, &new, None);
+        let Some(Ok(Bundle::Session(said))) = said else {
+            panic!("{said:?}");
+        };
+        assert_eq!(said.prefix.opening.unwrap().replaces, Some(old));
+        let lost = Failure::Cut;
+        client.feed_failure(now, request.exchange, lost).unwrap();
+    }
 }
