@@ -262,3 +262,16 @@ fn who_replaces_a_session_says_so_again_when_its_opening_was_lost() {
         client.feed_failure(now, request.exchange, lost).unwrap();
     }
 }
+
+/// §3.7: nor without a pause, however short the time is that it names.
+#[test]
+fn busy_for_no_time_is_a_failure_like_any_other() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    for _ in 0..500 {
+        if !fake.open.is_empty() {
+            fake.refuse(Refusal::Busy(0));
+        }
+        fake.run_for(10 * MS);
+    }
+    assert!((2..=20).contains(&fake.requests), "{}", fake.requests);
+}
