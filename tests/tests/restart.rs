@@ -162,10 +162,8 @@ fn a_full_server_lets_in_who_replaces_one() {
     assert_eq!(replaced, Some("old"));
 }
 
-/// A13: "gone" by another instance than the session's is a lost exchange until repeated for three seconds.
-#[test]
-fn gone_by_another_instance_needs_three_seconds() {
-    let mut fake = FakeServer::connected(settings::tuned());
+/// Another instance says that the session is gone until that is believed. How often, and for how long.
+fn gone_by_another_instance(fake: &mut FakeServer) -> (u32, u64) {
     let mut told = 0;
     let began = fake.now;
     while fake.closed.is_none() {
@@ -180,9 +178,34 @@ fn gone_by_another_instance_needs_three_seconds() {
         );
     }
     assert_eq!(fake.closed, Some(CloseReason::Gone));
-    let took = fake.now - began;
+    (told, fake.now - began)
+}
+
+/// A13: "gone" by another instance than the session's is a lost exchange until repeated for three seconds.
+#[test]
+fn gone_by_another_instance_needs_three_seconds() {
+    let mut fake = FakeServer::connected(settings::tuned());
+    let (told, took) = gone_by_another_instance(&mut fake);
     assert!(took >= 3 * SEC, "believed after {} ms", took / MS);
     assert!(told >= 2);
+}
+
+/// However time is counted.
+#[test]
+fn gone_by_another_instance_needs_as_long_when_time_was_moved() {
+    let took = |moved: bool| {
+        let mut fake = FakeServer::connected(settings::tuned());
+        fake.run_for(SEC);
+        fake.refuse(Refusal::Gone(Instance(2)));
+        if moved {
+            let zero = fake.client.earliest();
+            assert!(zero > Instant::ZERO);
+            fake.client.rebase(zero);
+            fake.now -= zero.as_micros();
+        }
+        gone_by_another_instance(&mut fake)
+    };
+    assert_eq!(took(false), took(true));
 }
 
 /// §7.4: "gone" by the session's own instance is believed at once.
