@@ -419,3 +419,18 @@ fn an_application_that_goes_on_after_a_violation() {
     let violation = CloseReason::Violation(Violation::Credit);
     assert_eq!(fake.closed(), Some(violation));
 }
+
+/// A8: whoever may be a copy is told nothing of what it brings, but that it broke a rule.
+#[test]
+fn who_may_be_a_copy_and_breaks_a_rule_is_told_so() {
+    let mut fake = FakeClient::new(settings::tuned());
+    // To a server that has just started, which can't know what it forgot.
+    fake.now = SEC;
+    fake.send(&[data(0, FAR, b"x")]);
+    // Its answer is empty; the next one says it.
+    fake.send(&[]);
+    fake.run_for(SEC);
+    let broken = Violation::Credit;
+    assert!(is_told(&fake, broken));
+    assert_eq!(fake.closed(), Some(CloseReason::Violation(broken)));
+}
