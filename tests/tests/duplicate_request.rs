@@ -118,3 +118,23 @@ fn doubled_at_random() {
         pair.run_to_end(120 * SEC);
     }
 }
+
+/// A21: of two copies that get the same answer, the one whose sender has gone gets none.
+#[test]
+fn a_copy_whose_sender_has_gone_is_not_answered() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    let body = fake.body(&[]);
+    let copies = [fake.put(body.clone()), fake.put(body)];
+    let now = Instant::from_micros(fake.now);
+    let machine = &mut fake.session().unwrap().machine;
+    let stream = machine.open().unwrap();
+    let mut stream = machine.stream(stream).unwrap();
+    stream.write(&mut Bytes::from_static(b"word")).unwrap();
+    machine.feed_timeout(now);
+    let answered = machine.poll_response(now).unwrap().request;
+    let mut others = copies.into_iter().filter(|copy| *copy != answered);
+    let other = others.next().unwrap();
+    machine.feed_hangup(now, other);
+    assert_eq!(machine.poll_response(now), None);
+}
