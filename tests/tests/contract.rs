@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
+use posthole_protocol::wire::{AnswerPrefix, Bundle, decode};
 use posthole_protocol::{
     Client, CloseReason, Event, Failure, Instant, Lesson, Read, RequestId, SessionId, StreamId,
 };
@@ -163,6 +164,37 @@ fn c4_time_never_goes_back() {
     pair.run_to_end(120 * SEC);
 }
 
+/// C4: also where it stamps what is sent.
+#[test]
+fn c4_what_is_polled_with_an_old_clock_was_not_sent_long_ago() {
+    let (now, id) = (
+        Instant::from_micros(1_000 * SEC),
+        SessionId::from_bytes([3; 16]),
+    );
+    let mut client = Client::new(settings::tuned(), id, now);
+    client.feed_timeout(now);
+    assert!(client.poll_request(Instant::ZERO).is_some());
+    client.feed_timeout(now);
+    assert_eq!(client.poll_cancel(), None);
+    assert!(client.next_timeout().is_some_and(|at| at > now));
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    fake.send(&[]);
+    fake.run_for(SEC);
+    let (now, id) = (Instant::from_micros(fake.now), fake.id);
+    let machine = &mut fake.session().unwrap().machine;
+    let stream = machine.open().unwrap();
+    let mut stream = machine.stream(stream).unwrap();
+    stream.write(&mut Bytes::from_static(b"!")).unwrap();
+    machine.feed_timeout(now);
+    let answer = machine.poll_response(Instant::ZERO).unwrap();
+    let said = decode::<AnswerPrefix>(&mut answer.body.into_bytes(), &id, None);
+    let Some(Ok(Bundle::Session(said))) = said else {
+        panic!("{said:?}");
+    };
+    assert_eq!(said.prefix.held_for, SEC);
+}
+
 /// C5: after feed_timeout(t), the next one is later, or there is something to take. (Each step of each pair checks
 /// it; here for machines that nobody answers.)
 #[test]
@@ -300,7 +332,7 @@ fn c8_a_clone_goes_on_as_its_original() {
 /// C9: several bundles in one body are read one after the other, each by itself: whole is as piece by piece.
 #[test]
 fn c9_bundles_in_one_body_are_as_bundles_apart() {
-    use posthole_protocol::wire::{Bundle, RequestPrefix, decode};
+    use posthole_protocol::wire::RequestPrefix;
     let mut fake = FakeClient::new(settings::tuned());
     let bodies: Vec<_> = (0..5)
         .map(|n| fake.body(&[data(0, n * 5, b"hello")]))
