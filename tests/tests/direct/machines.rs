@@ -268,3 +268,63 @@ fn a_server_does_not_speak_on_a_connection_without_a_pause() {
     let said = fake.bodies.len() - before;
     assert!((10..=20).contains(&said), "{said} bundles in 10 s");
 }
+
+/// §5.8.4: what a server can't read ends a connection there, too.
+#[test]
+fn nothing_more_is_said_on_a_connection_that_brought_what_can_not_be_read() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    (fake.prefix.long, fake.prefix.echo) = (Some(0), None);
+    let connection = fake.send(&[]);
+    fake.host.said(fake.now, connection);
+    let [now, later] = [0, SEC].map(|more| Instant::from_micros(fake.now + more));
+    let machine = &mut fake.session().unwrap().machine;
+    let body = Bytes::from_static(b"\xf8 it begins well");
+    machine.feed_request(now, connection, body).unwrap_err();
+    let stream = machine.open().unwrap();
+    let mut stream = machine.stream(stream).unwrap();
+    stream.write(&mut Bytes::from_static(b"so")).unwrap();
+    machine.feed_timeout(later);
+    let mut said = std::iter::from_fn(|| machine.poll_response(now));
+    assert!(said.all(|response| response.request != connection));
+}
+
+/// §9.1: of what comes at once every bundle counts, and the newest says how long the server may be silent.
+#[test]
+fn all_bundles_that_a_connection_brings_at_once_are_heard() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    (fake.prefix.long, fake.prefix.echo) = (Some(0), None);
+    let bodies = [600_000, 500].map(|wait| {
+        fake.prefix.wait = wait;
+        fake.exchange -= u64::from(wait == 500);
+        fake.body(&[])
+    });
+    let connection = fake.put(bodies.concat().into());
+    fake.host.said(fake.now, connection);
+    let before = fake.bodies.len();
+    fake.run_for(499 * MS);
+    assert_eq!(fake.bodies.len(), before);
+    fake.run_for(2 * MS);
+    assert_eq!(fake.bodies.len(), before + 1);
+}
+
+/// Nor is it silent on one for longer than ten minutes, whatever its client asks for.
+#[test]
+fn a_server_is_not_silent_on_a_connection_for_a_year() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    (fake.prefix.long, fake.prefix.echo) = (Some(0), None);
+    fake.prefix.wait = 365 * 86_400_000;
+    let (connection, exchange) = (fake.send(&[]), fake.exchange - 1);
+    fake.host.said(fake.now, connection);
+    let before = fake.bodies.len();
+    for _ in 0..6 {
+        assert_eq!(fake.bodies.len(), before);
+        fake.run_for(100 * SEC - 1);
+        fake.exchange = exchange;
+        let body = fake.body(&[]);
+        let now = Instant::from_micros(fake.now);
+        let machine = &mut fake.session().unwrap().machine;
+        machine.feed_request(now, connection, body).unwrap();
+    }
+    fake.run_for(SEC);
+    assert_eq!(fake.bodies.len(), before + 1);
+}
