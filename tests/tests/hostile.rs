@@ -264,6 +264,25 @@ fn held_for_longer_than_elapsed() {
     assert!((200 * MS..=10 * SEC).contains(&timer), "timer {timer} us");
 }
 
+/// D8: a client's timer, however long, does not keep what was lost from going again.
+#[test]
+fn a_timer_of_ages() {
+    let mut fake = FakeClient::connected(config());
+    fake.prefix.echo = None;
+    (fake.prefix.timer, fake.prefix.hold, fake.prefix.wait) = (1 << 60, 2, 600_000);
+    for _ in 0..2 {
+        fake.prefix.open = (fake.exchange.saturating_sub(1)..fake.exchange).collect();
+        fake.send(&[]);
+    }
+    let server = &mut fake.session().unwrap().machine;
+    let id = server.open().unwrap();
+    let mut bytes = Bytes::from_static(b"hello");
+    server.stream(id).unwrap().write(&mut bytes).unwrap();
+    fake.run_for(60 * SEC);
+    let carry = fake.answers.iter().filter(|a| a.messages.numbers() > 0);
+    assert_eq!(carry.count(), 2);
+}
+
 /// D8: a server that says it has seen exchanges that never were.
 #[test]
 fn server_that_saw_the_future() {
