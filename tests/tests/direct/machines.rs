@@ -328,3 +328,17 @@ fn a_server_is_not_silent_on_a_connection_for_a_year() {
     fake.run_for(SEC);
     assert_eq!(fake.bodies.len(), before + 1);
 }
+
+/// D8: a server that says it may owe an acknowledgement for ages does not spoil a connection's timer.
+#[test]
+fn acknowledgements_that_may_be_owed_for_ages() {
+    let mut fake = FakeServer::unanswered(settings::tuned());
+    fake.prefix.opening.as_mut().unwrap().ack_delay = Some(1 << 60);
+    fake.answer(&[]);
+    let connection = connect(&mut fake);
+    fake.collect();
+    let (last, bundle) = fake.open.last().unwrap();
+    assert_eq!(*last, connection);
+    let timer = bundle.prefix.timer;
+    assert!((200 * MS..=20 * SEC).contains(&timer), "timer {timer} us");
+}
