@@ -479,6 +479,23 @@ fn a14_a_late_request_that_nobody_waits_for_is_answered() {
     assert_eq!(read, Ok(Read::Chunk(Bytes::from_static(b"late"))));
 }
 
+/// A14: nor is one too old for which a newer one still waits, however many have come since.
+#[test]
+fn a14_a_late_request_that_is_waited_for_is_read() {
+    let mut fake = FakeClient::connected(settings::tuned());
+    fake.prefix.echo = None;
+    let late = fake.body(&[data(0, 0, b"late")]);
+    fake.prefix.open = vec![fake.exchange - 1].into();
+    for _ in 0..70 {
+        fake.send(&[]);
+    }
+    fake.put(late);
+    let id = StreamId::from_number(0);
+    let stream = fake.session().unwrap().machine.stream(id);
+    let read = stream.unwrap().read(100);
+    assert_eq!(read, Ok(Read::Chunk(Bytes::from_static(b"late"))));
+}
+
 /// A21, §5.6.3: a copy of a request that was answered gets what its answer carried once more, at once.
 #[test]
 fn a21_a_copy_of_an_answered_request_gets_what_its_answer_carried() {
