@@ -177,6 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn a23_a_line_is_put_to_the_test_once_an_hour_at_least() {
+        let mut queue = Queue::default();
+        let mut now = 0;
+        for n in 0..20 {
+            now += 4_000;
+            hear(&mut queue, at(now), answered(2 * n, now - 12, 12));
+            hear(&mut queue, at(now), answered(2 * n + 1, now - 9, 0));
+            assert!(!queue.is_alone(at(now + 3_600)));
+        }
+        assert!(queue.is_alone(at(now + 3_599)));
+    }
+
+    #[test]
     fn a23_two_that_are_held_together_are_no_line() {
         let mut queue = Queue::default();
         for n in 0..9 {
