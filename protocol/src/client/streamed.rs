@@ -341,3 +341,25 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn what_never_came_through_is_tried_once_an_hour_at_least() {
+        let mut streaming = Streaming::new(&Config::default());
+        let mut now = Instant::ZERO;
+        let mut pauses = Vec::new();
+        for exchange in 0..20 {
+            streaming.on_asked(now, exchange);
+            streaming.on_over(now, true);
+            let again = streaming.ask_at().unwrap();
+            pauses.push(again.since(now).as_secs());
+            now = again;
+        }
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses.last(), Some(&3_600));
+    }
+}
