@@ -479,7 +479,7 @@ fn a14_a_late_request_that_nobody_waits_for_is_answered() {
     assert_eq!(read, Ok(Read::Chunk(Bytes::from_static(b"late"))));
 }
 
-/// A14: nor is one too old for which a newer one still waits, however many have come since.
+/// A14: no request is too old for which a newer one still waits, however many have come since.
 #[test]
 fn a14_a_late_request_that_is_waited_for_is_read() {
     let mut fake = FakeClient::connected(settings::tuned());

@@ -190,7 +190,7 @@ fn gone_by_another_instance_needs_three_seconds() {
     assert!(told >= 2);
 }
 
-/// However time is counted.
+/// A13: and as long when time is counted from another zero.
 #[test]
 fn gone_by_another_instance_needs_as_long_when_time_was_moved() {
     let took = |moved: bool| {
@@ -228,7 +228,7 @@ fn refusal_of_the_version_that_is_spoken() {
     assert!(fake.requests > before, "it is not tried again");
 }
 
-/// §7.4: nor is it a success where the session was closing, unless nothing can be missing.
+/// §7.4: "gone" is no success where the session was closing, unless nothing can be missing.
 #[test]
 fn gone_while_closing_is_a_success_only_if_nothing_can_be_missing() {
     for (heard, end) in [(false, CloseReason::Gone), (true, CloseReason::Local)] {
@@ -286,7 +286,7 @@ fn who_replaces_a_session_says_so_again_when_its_opening_was_lost() {
     }
 }
 
-/// §3.7: nor without a pause, however short the time is that it names.
+/// §3.7: "busy" is never tried again without a pause, however short the time is that it names.
 #[test]
 fn busy_for_no_time_is_a_failure_like_any_other() {
     let mut fake = FakeServer::unanswered(settings::tuned());

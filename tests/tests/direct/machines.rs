@@ -307,7 +307,7 @@ fn all_bundles_that_a_connection_brings_at_once_are_heard() {
     assert_eq!(fake.bodies.len(), before + 1);
 }
 
-/// Nor is it silent on one for longer than ten minutes, whatever its client asks for.
+/// Nor is it silent on a connection for longer than ten minutes, whatever its client asks for.
 #[test]
 fn a_server_is_not_silent_on_a_connection_for_a_year() {
     let mut fake = FakeClient::connected(settings::tuned());
