@@ -386,6 +386,7 @@ mod tests {
         drop(shared);
         assert_eq!(kept.strong_count(), 0);
     }
+
     /// It would wait for ever.
     #[test]
     fn who_waits_for_what_is_passed_on_hears_that_the_session_broke() {

@@ -170,6 +170,7 @@ mod tests {
         let stopped = write_error(WriteError::Stopped(ResetCode(1)), None);
         assert_eq!(stopped.kind(), ErrorKind::BrokenPipe);
     }
+
     #[test]
     fn only_who_waited_in_vain_was_late() {
         let silent = ConnectError::NoAnswer {

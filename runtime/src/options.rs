@@ -247,6 +247,7 @@ mod tests {
             "{text}"
         );
     }
+
     /// As the documentation says.
     #[test]
     fn without_options_ten_seconds_are_waited_for_an_answer() {

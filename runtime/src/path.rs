@@ -87,6 +87,7 @@ mod tests {
         }
         assert_eq!(said, ["refused", "works", "refused", "works"]);
     }
+
     #[test]
     fn what_went_wrong_last_is_known_when_it_works_again() {
         let mut path = Path::default();
