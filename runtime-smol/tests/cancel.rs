@@ -5,6 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use posthole_smol::{CloseReason, Config, ListenOptions, Listener, Stream, connect};
+use posthole_tests::pattern::{assert_same, pattern};
 use smol::future::{poll_once, yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::Future;
@@ -13,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake};
 use std::time::Duration;
-use support::{assert_same, bounded, listener, options, pair, pattern, read_all, streams, url};
+use support::{bounded, listener, options, pair, read_all, streams, url};
 
 /// Polls once and drops it; what other tasks can get done meanwhile may be enough for it.
 async fn left(future: impl Future) {

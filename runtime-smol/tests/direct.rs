@@ -18,6 +18,7 @@ use posthole_smol::front::Limits;
 use posthole_smol::{
     ListenOptions, Listener, Options, Session, Spawner, Stream, connect, connect_on,
 };
+use posthole_tests::pattern::{assert_same, pattern};
 use smol::future::{poll_once, yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::Future;
@@ -26,7 +27,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{assert_same, bounded, in_time, listener, listener_on, options, pattern, url};
+use support::{bounded, in_time, listener, listener_on, options, url};
 
 /// Takes direct connections; where.
 fn serve_direct(listener: &Listener) -> SocketAddr {

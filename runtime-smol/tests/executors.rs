@@ -6,13 +6,14 @@ mod support;
 use async_executor::Executor;
 use futures::executor::ThreadPool;
 use posthole_smol::{CloseReason, Spawner};
+use posthole_tests::pattern::{assert_same, pattern};
 use smol::channel::bounded as channel;
 use smol::future::{block_on, zip};
 use smol::io::AsyncWriteExt;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use support::{assert_same, bounded, in_time, pair_on, pattern, read_all, streams};
+use support::{bounded, in_time, pair_on, read_all, streams};
 
 /// A session's whole life, on tasks that `spawner` starts.
 async fn talk(spawner: Spawner) {

@@ -4,12 +4,13 @@
 mod support;
 
 use posthole_smol::carrier::ProxyChoice;
+use posthole_tests::pattern::{assert_same, pattern};
 use smol::future::zip;
 use smol::io::AsyncWriteExt;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::thread;
-use support::{assert_same, bounded, listener, options, pattern, read_all, url};
+use support::{bounded, listener, options, read_all, url};
 
 /// By a thread: sends back what comes, and its end.
 fn echo(session: &posthole_blocking::Session) {

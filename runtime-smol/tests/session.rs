@@ -14,6 +14,7 @@ use posthole_smol::{
     CloseReason, Config, ConnectError, Handler, ListenOptions, Listener, Options, RouterConfig,
     SessionEnded, connect,
 };
+use posthole_tests::pattern::{assert_same, pattern};
 use script::{Script, first_answer, in_chunks, only_connection, other_versions};
 use smol::Timer;
 use smol::future::{yield_now, zip};
@@ -23,7 +24,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use support::{assert_same, bounded, listener, options, pair, pattern, read_all, streams, url};
+use support::{bounded, listener, options, pair, read_all, streams, url};
 
 /// An address where nobody listens.
 fn nowhere() -> SocketAddr {

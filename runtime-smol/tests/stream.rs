@@ -5,11 +5,12 @@ mod support;
 
 use bytes::Bytes;
 use posthole_smol::{ReadError, ResetCode, WriteError};
+use posthole_tests::pattern::{assert_same, pattern};
 use smol::future::zip;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown;
-use support::{assert_same, bounded, pair, pattern, read_all, streams};
+use support::{bounded, pair, read_all, streams};
 
 #[test]
 fn bytes_go_both_ways_at_once() {

@@ -3,6 +3,7 @@
 //! The bytes of a flow depend on session, stream, direction and position, so that a byte from anywhere else is
 //! seen at once, and nothing written has to be kept.
 
+use crate::pattern::first_difference;
 use crate::rng::mix;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -40,14 +41,12 @@ pub struct FlowKey {
 impl FlowKey {
     /// The `len` bytes of this flow that begin at `offset`.
     pub fn bytes(self, offset: u64, len: usize) -> Bytes {
-        let end = offset + len as u64;
-        let mut out = Vec::with_capacity(len + 16);
-        let mut word = offset / 8;
-        while word * 8 < end {
-            out.extend_from_slice(&mix(self.seed() ^ word).to_be_bytes());
-            word += 1;
-        }
+        let (seed, first) = (self.seed(), offset / 8);
         let skip = (offset % 8) as usize;
+        let mut out = vec![0; (skip + len).next_multiple_of(8)];
+        for (word, place) in (first..).zip(out.chunks_exact_mut(8)) {
+            place.copy_from_slice(&mix(seed ^ word).to_be_bytes());
+        }
         Bytes::from(out).slice(skip..skip + len)
     }
 
@@ -129,11 +128,7 @@ impl Ledger {
             at + data.len() as u64 <= flow.written,
             "{key:?}: read beyond what was written, at {at}"
         );
-        if let Some(i) = data
-            .iter()
-            .zip(key.bytes(at, data.len()))
-            .position(|(a, b)| *a != b)
-        {
+        if let Some(i) = first_difference(data, &key.bytes(at, data.len())) {
             panic!("{key:?}: a wrong byte was read at {}", at + i as u64);
         }
         flow.read += data.len() as u64;

@@ -82,25 +82,3 @@ pub async fn read_all(mut stream: &Stream) -> Vec<u8> {
     stream.read_to_end(&mut got).await.unwrap();
     got
 }
-
-/// Bytes that are different everywhere, so that a piece at a wrong place is seen.
-pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
-    let mut x = seed | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        x = x
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        bytes.extend_from_slice(&(x >> 11).to_le_bytes()[..6]);
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// Compares without printing megabytes.
-pub fn assert_same(got: &[u8], wanted: &[u8]) {
-    assert_eq!(got.len(), wanted.len(), "lengths");
-    if let Some(at) = got.iter().zip(wanted).position(|(a, b)| a != b) {
-        panic!("different from byte {at} on");
-    }
-}

@@ -3,7 +3,7 @@
 use crate::conformance::pair::Pair;
 use crate::conformance::runtime::{Session, Stream};
 use crate::conformance::world::{Task, World, join_all, spawn};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, first_difference};
 use std::io::ErrorKind;
 
 /// Bytes read or written at a time.
@@ -43,8 +43,7 @@ pub fn receive(from: &impl Stream, seed: u64, length: usize, mut progress: impl 
         }
         let (got, wanted) = (&got[..n], &mut wanted[..n]);
         pattern.fill(wanted);
-        // Said without printing megabytes.
-        if let Some(at) = got.iter().zip(&*wanted).position(|(a, b)| a != b) {
+        if let Some(at) = first_difference(got, wanted) {
             panic!("pattern {seed} is different from byte {} on", so_far + at);
         }
         so_far += n;
