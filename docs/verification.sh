@@ -31,7 +31,7 @@ table() {
 }
 
 # The tests in virtual time, as the example that plants bugs lists them.
-mapfile -t virtual < <(sed -n '/^const VIRTUAL/,/^];/s/^ *"\(.*\)",$/\1/p' tests/examples/mutants.rs)
+mapfile -t virtual < <(sed -n '/^const VIRTUAL/s/"/\n/gp' tests/examples/mutants.rs | grep -x '[a-z_]*')
 
 # A hundredth of what cargo-mutants plants in PACKAGES (SAMPLE says which), and which of it tests don't find: first their own, by
 # cargo-mutants, then for what is left those of each further line, in a copy. Needs cargo-mutants and jq.

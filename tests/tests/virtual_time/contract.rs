@@ -1,5 +1,4 @@
 //! The contract of the core's interface, C1 to C9 (STYLE): one test per clause.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::{AnswerPrefix, Bundle, decode};

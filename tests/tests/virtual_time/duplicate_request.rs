@@ -1,5 +1,4 @@
 //! The same exchange number arrives twice (§5, A21).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::Instant;

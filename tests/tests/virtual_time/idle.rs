@@ -1,5 +1,4 @@
 //! Silence costs one exchange a wait, and ends the moment somebody speaks (S3, S4, S22, D4).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::Config;
 use posthole_protocol::wire::Content;

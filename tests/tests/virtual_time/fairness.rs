@@ -1,5 +1,4 @@
 //! A keystroke never queues behind megabytes (S20), and streams share what there is.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_tests::app::{Reading, Script, Turn};
 use posthole_tests::pair::Pair;

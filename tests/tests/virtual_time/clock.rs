@@ -2,7 +2,6 @@
 //!
 //! The runtimes' clocks are monotonic ([`std::time::Instant`]): they never go back, and on Linux they stand still while the
 //! machine sleeps; on other systems they jump. Sessions must come through both, whichever end it is.
-#![allow(clippy::unwrap_used)] // A test fails by it.
 
 use posthole_protocol::{CloseReason, Config};
 use posthole_tests::conformance::memory::{Memory, Virtual};

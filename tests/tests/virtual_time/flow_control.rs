@@ -1,5 +1,4 @@
 //! Credit (§6.3): windows neither stall nor overflow, and no stream blocks another.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::wire::Message;
 use posthole_protocol::{Config, Read, ResetCode, StreamId, WriteError};

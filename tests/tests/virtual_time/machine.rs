@@ -1,8 +1,7 @@
 //! Both machines against a model of what two ends of a socket pair would show (L1, L2, L5, S1): operations that make sense at
 //! each moment, drawn and shrunk with that moment in mind.
 //!
-//! `PROPTEST_CASES=20000 cargo test --release -p posthole-tests --test machine` looks longer.
-#![allow(missing_docs, clippy::unwrap_used)]
+//! `PROPTEST_CASES=20000 cargo test --release -p posthole-tests --test virtual_time machine::` looks longer.
 
 use posthole_protocol::{Carrier, Config, StreamId};
 use posthole_tests::app::Script;

@@ -1,5 +1,4 @@
 //! A peer that breaks a rule ends its session, with that rule's name (§8.4); one test for each.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::{Content, Control, Message, Refusal, refusal, varint};

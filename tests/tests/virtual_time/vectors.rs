@@ -1,8 +1,6 @@
 //! The golden bytes of `tests/vectors`: what they decode to, and that what they decode to is encoded to them.
 //! Their format is told in `tests/vectors/README.md`.
 
-#![allow(clippy::unwrap_used)]
-
 use bytes::Bytes;
 use posthole_protocol::wire::{
     Ack, AnswerPrefix, Bundle, Chain, Content, Control, Message, Params, Prefix, Refusal,

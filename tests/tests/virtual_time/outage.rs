@@ -1,5 +1,4 @@
 //! Long silences, storms of failures, clocks that jump (D7, A6, A19).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::Failure;
 use posthole_tests::app::Script;

@@ -1,5 +1,4 @@
 //! The source's own schedule, its worked examples step by step, under `Config::classic()`.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::wire::Content;
 use posthole_protocol::{Event, SessionId};

@@ -1,5 +1,4 @@
 //! Streamed answers: tried, believed and dropped (A22, S20; PROTOCOL §5.9).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::wire::{Content, Message, RequestPrefix};
 use posthole_protocol::{Carrier, Client, Config, Event, ExchangeId, Instant, Lesson};

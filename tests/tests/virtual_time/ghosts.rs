@@ -1,5 +1,4 @@
 //! Late copies of what was sent, at every wrong time and place (D6, A8, A9): nothing is delivered twice.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::{AnswerPrefix, Bundle, decode};

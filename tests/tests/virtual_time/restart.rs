@@ -1,5 +1,4 @@
 //! Servers that forget: restarts, wrong servers behind a balancer, other versions (A13, §7.4, §3.7).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::{AnswerPrefix, Bundle, Refusal, RequestPrefix, decode};

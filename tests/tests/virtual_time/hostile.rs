@@ -1,5 +1,4 @@
 //! Peers that want memory, bytes or somebody else's session (D8, A15): all are bounded.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::{Content, Message, varint};

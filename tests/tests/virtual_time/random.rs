@@ -1,13 +1,10 @@
 //! A random schedule of faults x random operations over one and several streams: L1 to L6 hold, and once the network
 //! heals everything is delivered. PROPTEST_CASES says how many; the seed of a failure is printed with its trace.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-use drawn::{op, weather};
+use crate::drawn::{op, weather};
 use posthole_protocol::Carrier;
 use posthole_tests::chaos::{Op, Weather, run};
 use proptest::prelude::*;
-
-mod drawn;
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::with_cases(

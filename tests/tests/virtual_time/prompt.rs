@@ -1,6 +1,5 @@
 //! Where nothing is lost, nothing waits for a timer: whatever is written at whatever pace arrives within a few round trips
 //! (S3, S4, S20).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::{Carrier, Config};
 use posthole_tests::app::Script;

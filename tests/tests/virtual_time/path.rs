@@ -1,5 +1,4 @@
 //! Paths that let less and less through, queue, or are slow (A2, A18, A23, A25).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::{Event, Failure, Lesson};
 use posthole_tests::app::Script;

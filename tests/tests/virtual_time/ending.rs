@@ -1,5 +1,4 @@
 //! The end of a session (S10, D9, A24): never an error after all was acknowledged, never success otherwise.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::Refusal;

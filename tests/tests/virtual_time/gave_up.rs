@@ -1,5 +1,4 @@
 //! When either side declares the session dead (S9, A19), and when it must not.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::{CloseReason, Failure};
 use posthole_tests::app::Script;

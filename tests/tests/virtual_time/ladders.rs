@@ -1,11 +1,10 @@
 //! What both machines do, to the microsecond and the byte, is what they did when it was recorded in `tests/ladders`.
 //!
 //! The machines are pure: the same inputs give the same outputs. So whatever a change changes in what they do shows here, and a
-//! change that is meant is recorded anew: `LADDERS=write cargo test -p posthole-tests --test ladders`. What is on a ladder is
+//! change that is meant is recorded anew: `LADDERS=write cargo test -p posthole-tests --test virtual_time ladders::`. What is on a ladder is
 //! right or wrong by other tests.
-#![allow(missing_docs, clippy::unwrap_used)]
 
-use drawn::{op, weather};
+use crate::drawn::{op, weather};
 use posthole_protocol::Carrier;
 use posthole_tests::app::Script;
 use posthole_tests::chaos::{Op, Weather, play};
@@ -15,8 +14,6 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::fmt::Write;
 use std::path::PathBuf;
-
-mod drawn;
 
 /// How many are drawn, of which only the sums are kept.
 const DRAWN: usize = 2_000;

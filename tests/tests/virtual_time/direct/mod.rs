@@ -1,5 +1,4 @@
 //! Direct connections beside exchanges: a session moves between them in mid-stream (S11, A8, A22, D10).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 mod machines;
 mod sessions;

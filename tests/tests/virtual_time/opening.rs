@@ -1,5 +1,4 @@
 //! How a session begins (§7): in any order of arrival, once, and never from a copy.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use posthole_protocol::Event;
 use posthole_protocol::wire::Message;

@@ -1,5 +1,4 @@
 //! What becomes of a lost exchange's messages (§5): they go again, in time, and not more often than needed.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::{Failure, Instant};

@@ -1,5 +1,4 @@
 //! Streams end like TCP connections: each way by itself, and a reset is never a clean end (§6).
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use posthole_protocol::wire::{Content, Control};
