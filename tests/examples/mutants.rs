@@ -1,6 +1,6 @@
 //! Plants one bug after the other in a copy of the repository, and prints which test finds it: a table in Markdown.
 //!
-//! `cargo run -p posthole-tests --example mutants [PART OF A NAME]…`; about half a minute each. Ends with 1 if one was not
+//! `cargo run -p posthole-tests --example mutants [PART OF A NAME]…`; about a minute each. Ends with 1 if one was not
 //! found.
 #![allow(clippy::unwrap_used)] // Whoever runs it sees what is wrong.
 
