@@ -43,7 +43,7 @@ pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Where two pieces of one length differ first; at once if they don't, as all that is read in a test passes here.
+/// Where two pieces differ first, as far as both go. All that tests read passes here: what is alike is seen at once.
 pub(crate) fn first_difference(got: &[u8], wanted: &[u8]) -> Option<usize> {
     let len = got.len().min(wanted.len());
     if got[..len] == wanted[..len] {

@@ -1,5 +1,5 @@
 //! Both machines over a simulated network, in virtual time: a day of trouble takes seconds, and nothing depends on how fast the
-//! machine is. One binary, since building and starting thirty took longer than running them.
+//! machine is. One binary, so that what all of them run is built and linked once.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod classic;
