@@ -446,6 +446,20 @@ fn bytes_that_dribble_in_keep_no_connection_open() {
     });
 }
 
+#[test]
+fn a_large_bundle_has_the_time_that_its_bytes_need() {
+    bounded(|| {
+        let limits = Limits {
+            body_time: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let listener = listener_with(limits);
+        let addr = serve_direct(&listener);
+        let then = beginning(100_000, 40);
+        assert!(!is_closed_though_bytes_come(addr, &first_bundle(1), &then));
+    });
+}
+
 /// However much time they have.
 #[test]
 fn strangers_and_sessions_send_no_more_of_a_bundle_than_they_may() {

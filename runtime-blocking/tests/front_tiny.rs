@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn start(mode: Mode, limits: Limits) -> (TinyFront, Arc<Dummy>) {
     let dummy = Dummy::new(mode);
@@ -105,6 +106,47 @@ fn answers_may_come_later_and_are_missed_when_the_client_has_gone() {
     dummy.wait(|seen| matches!(seen, Seen::Answered));
     drop(stream);
     dummy.wait(|seen| matches!(seen, Seen::Gone(_)));
+}
+
+#[test]
+fn who_gets_no_answer_is_told_so() {
+    let (front, dummy) = start(Mode::Hold, Limits::default());
+    let mut stream = connect_to(front.local_addr());
+    post(&mut stream, b"hold");
+    dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    dummy.drop_all();
+    assert_eq!(read_status(&mut stream), 500);
+}
+
+#[test]
+fn a_body_in_chunks_is_served_whole_or_not_at_all() {
+    let limits = Limits {
+        body: 1000,
+        ..Limits::default()
+    };
+    let (front, dummy) = start(Mode::Echo, limits);
+    for (length, expected) in [(1000, 200), (1001, 413), (5000, 413)] {
+        let head = "POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let body = "x".repeat(length);
+        let request = format!("{head}{length:x}\r\n{body}\r\n0\r\n\r\n");
+        let mut stream = connect_to(front.local_addr());
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(read_status(&mut stream), expected, "{length} bytes");
+    }
+    assert_eq!(dummy.begun(), 1);
+}
+
+#[test]
+fn who_takes_nothing_of_a_reply_is_not_waited_for() {
+    let limits = Limits {
+        body_time: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let (front, dummy) = start(Mode::Large(50_000_000), limits);
+    let mut stream = connect_to(front.local_addr());
+    post(&mut stream, b"x");
+    dummy.wait(|seen| matches!(seen, Seen::Gone(_)));
+    assert_eq!(read_status(&mut stream), 200, "it is there, and reads late");
 }
 
 const CHILD: &str = "POSTHOLE_TEST_ENORMOUS";

@@ -445,6 +445,21 @@ fn bytes_that_dribble_in_keep_no_connection_open() {
     });
 }
 
+#[test]
+fn a_large_bundle_has_the_time_that_its_bytes_need() {
+    bounded(async {
+        let limits = Limits {
+            body_time: Duration::from_millis(200),
+            ..Limits::for_tasks()
+        };
+        let listener = listener_with(limits).await;
+        let addr = serve_direct(&listener);
+        let (first, then) = (first_bundle(1), beginning(100_000, 40));
+        let is_closed = move || is_closed_though_bytes_come(addr, &first, &then);
+        assert!(!smol::unblock(is_closed).await);
+    });
+}
+
 /// However much time they have.
 #[test]
 fn strangers_and_sessions_send_no_more_of_a_bundle_than_they_may() {

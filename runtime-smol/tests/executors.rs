@@ -10,10 +10,12 @@ use posthole_tests::pattern::{assert_same, pattern};
 use smol::channel::bounded as channel;
 use smol::future::{block_on, zip};
 use smol::io::AsyncWriteExt;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use support::{bounded, in_time, pair_on, read_all, streams};
+use support::{bounded, in_time, listener_on, pair_on, read_all, streams};
 
 /// A session's whole life, on tasks that `spawner` starts.
 async fn talk(spawner: Spawner) {
@@ -77,6 +79,33 @@ fn what_blocks_one_of_several_threads_leaves_the_others() {
     spawner.spawn(async move { here.send(()).unwrap() });
     let answer = is_done.recv_timeout(Duration::from_secs(20));
     assert_eq!(answer, Ok(true));
+}
+
+#[test]
+fn direct_connections_are_served_where_the_listener_is() {
+    let executor = Arc::new(Executor::new());
+    let begin = async {
+        let listener = listener_on(&spawner(&executor)).await;
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        listener.serve_direct(socket).unwrap();
+        (listener, addr)
+    };
+    let (_listener, addr) = block_on(executor.run(in_time(begin)));
+    let mut stream = TcpStream::connect(addr).unwrap();
+    // No bundle: whoever reads it closes.
+    stream.write_all(&[0; 100]).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    assert!(
+        stream.read(&mut [0]).is_err(),
+        "nobody runs what serves it, and it is served"
+    );
+    stream.set_read_timeout(None).unwrap();
+    let closed = smol::unblock(move || stream.read_to_end(&mut Vec::new()));
+    // A reset is an end, too.
+    let _ = block_on(executor.run(in_time(closed)));
 }
 
 #[test]

@@ -89,3 +89,41 @@ impl Limits {
             .max(Duration::from_millis(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn bytes_have_time_by_their_rate() {
+        let limits = Limits::default();
+        assert_eq!(limits.time_for(0), 10 * SEC);
+        assert_eq!(limits.time_for(5_000), 20 * SEC);
+        let begun = Instant::now();
+        assert_eq!(limits.late(begun, 5_000), begun.checked_add(20 * SEC));
+    }
+
+    #[test]
+    fn the_lowest_rate_is_a_byte_a_second_and_the_longest_time_never_ends() {
+        let limits = Limits {
+            min_rate: 0,
+            ..Limits::default()
+        };
+        assert_eq!(limits.time_for(7), 17 * SEC);
+        let limits = Limits {
+            body_time: Duration::MAX,
+            ..limits
+        };
+        assert_eq!(limits.time_for(7), Duration::MAX);
+        assert_eq!(limits.late(Instant::now(), 7), None);
+    }
+
+    /// squid keeps connections for 120 s.
+    #[test]
+    fn connections_outlast_those_of_boxes() {
+        assert!(Limits::default().idle > 120 * SEC);
+        assert!(Limits::for_tasks().idle > 120 * SEC);
+    }
+}

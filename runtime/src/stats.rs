@@ -30,3 +30,27 @@ impl Stats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_count_is_told_by_its_name() {
+        let mut counts = posthole_protocol::Stats::default();
+        counts.exchanges = 1;
+        counts.lost = 2;
+        counts.resent = 3;
+        counts.bytes_out = 4;
+        counts.bytes_in = 5;
+        let stats = Stats {
+            exchanges: 1,
+            lost: 2,
+            resent: 3,
+            bytes_out: 4,
+            bytes_in: 5,
+            last_trouble: Some("refused".to_owned()),
+        };
+        assert_eq!(Stats::new(counts, Some("refused")), stats);
+    }
+}

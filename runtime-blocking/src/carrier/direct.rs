@@ -157,4 +157,16 @@ mod tests {
         let stream = first_of([nobody, somebody].into_iter(), until).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), somebody);
     }
+
+    /// Else only a timer would tell it, a while later.
+    #[test]
+    fn another_connection_is_wanted_as_soon_as_one_has_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || Wire::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let shared = Shared::alone();
+        let exchange = shared.feed_dialled(Some(&connect())).unwrap();
+        assert!(shared.feed_dialled(Some(&connect())).is_none());
+        shared.end_direct(exchange);
+        assert!(shared.feed_dialled(Some(&connect())).is_some());
+    }
 }

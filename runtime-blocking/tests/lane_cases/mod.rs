@@ -12,6 +12,7 @@ mod plain;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod trouble;
+mod way;
 
 use crate::carrier::{Lane, ProxyChoice, Target, TlsChoice};
 use bytes::Bytes;

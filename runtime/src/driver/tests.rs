@@ -223,6 +223,17 @@ fn a_broken_session_wakes_all_and_asks_its_core_no_more() {
 }
 
 #[test]
+fn how_a_session_ended_stays_when_a_call_panics_after_it() {
+    let (mut pair, server) = Pair::connected();
+    pair.client.close();
+    pair.run();
+    let reason = server.borrow().closed().cloned().unwrap();
+    assert!(reason.is_clean());
+    assert!(server.borrow_mut().break_off().is_empty());
+    assert_eq!(server.borrow().closed(), Some(&reason));
+}
+
+#[test]
 fn the_way_is_spoken_of_when_it_fails_and_when_it_works() {
     let mut state = client(1, Config::default());
     let mut rest = state.poll(Instant::ZERO).rest.unwrap();

@@ -182,6 +182,28 @@ fn a22_a_black_hole_in_mid_transfer() {
     }
 }
 
+/// A22 where there is nothing else: no other carrier will ever show that it is not the server, and nobody waits for one.
+#[test]
+fn a22_a_black_hole_without_another_way() {
+    let client = Config::builder().carrier(Carrier::Direct).build().unwrap();
+    let mut pair = Pair::many(31, 1, client, settings::direct());
+    pair.net.direct.allowed = Some(true);
+    knows(&mut pair);
+    pair.serve(Script::paced(10_000_000, 5_000, 10 * MS));
+    pair.client()
+        .play(Script::paced(10_000_000, 5_000, 10 * MS));
+    for round in 0..5 {
+        pair.run_for(3 * SEC);
+        pair.net.swallow_direct(pair.now);
+        pair.run_for(200 * MS);
+        let before = pair.ledger.read_from(Side::Client);
+        let went_on = pair.run_until(4_800 * MS, |pair| {
+            pair.ledger.read_from(Side::Client) > before + 20_000
+        });
+        assert!(went_on, "{round}: still nothing after 5 s");
+    }
+}
+
 /// A connection that dies while nobody says anything: the next keystroke comes through all the same.
 #[test]
 fn a22_a_connection_dies_at_rest() {
