@@ -12,10 +12,11 @@ use posthole_blocking::carrier;
 use posthole_protocol::Failure;
 use script::{Script, ours};
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_cancel_wakes_who_reads_and_who_writes() {
@@ -75,6 +76,38 @@ fn a_cancel_before_the_start_is_not_lost() {
     lane.exchange(9, &zeros(9), LONG, &mut || {}).unwrap();
     drop(lane);
     server.join();
+}
+
+/// An exchange that is not given up shows that nothing else ended the other one, which began after it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_cancel_wakes_who_connects() {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).unwrap();
+    // One that waits to be accepted fills it: the system drops whoever comes then.
+    socket.listen(0).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let _fills = TcpStream::connect(addr).unwrap();
+    let [patient, given_up] = [7, 8].map(|number| {
+        let mut lane = lane(direct(&format!("http://{addr}/")));
+        let canceller = lane.canceller();
+        let exchanging = thread::spawn(move || {
+            lane.exchange(number, &zeros(1), LONG, &mut || {})
+                .unwrap_err()
+        });
+        // That it is connecting.
+        thread::sleep(Duration::from_millis(300));
+        (canceller, exchanging)
+    });
+    given_up.0.cancel(8);
+    let trouble = given_up.1.join().unwrap();
+    assert!(!patient.1.is_finished(), "it ended by itself");
+    assert!(!trouble.reached);
+    assert!(trouble.says.contains("given up"), "{}", trouble.says);
+    patient.0.cancel(7);
+    patient.1.join().unwrap();
 }
 
 /// Whenever a cancel comes, the call ends, in an answer or an error, and the lane is good for another exchange.

@@ -102,31 +102,37 @@ fn find(tree: &Path, folder: &str, cases: &str, limit: Duration) -> Option<Strin
 
 /// What cargo is asked to test for it, one after the other.
 fn tests(folder: &str) -> Vec<Vec<&'static str>> {
-    let (own, runtimes): (&[_], &[_]) = match folder {
-        "protocol" => (&["-p", "posthole-protocol"], &[]),
-        "runtime-blocking" => (&["-p", "posthole-blocking"], &["-p", "posthole-blocking"]),
-        "runtime-smol" => (&["-p", "posthole-smol"], &["-p", "posthole-smol"]),
-        _ => (
-            &[
-                "-p",
-                "posthole-runtime",
-                "-p",
-                "posthole-blocking",
-                "-p",
-                "posthole-smol",
-            ],
-            &["-p", "posthole-blocking", "-p", "posthole-smol"],
-        ),
+    const TASKS: &str = "posthole-smol";
+    const THREADS: &str = "posthole-blocking";
+    let own: &[_] = match folder {
+        "protocol" => &["posthole-protocol"],
+        "runtime-blocking" => &[THREADS],
+        "runtime-smol" => &[TASKS],
+        _ => &["posthole-runtime", THREADS, TASKS],
     };
+    let mut lib = packages(own);
+    lib.push("--lib");
+    let runtimes = own.iter().filter(|name| [THREADS, TASKS].contains(name));
     let together: &[_] = match folder {
         "protocol" => VIRTUAL,
-        _ => &["conformance", "pieces"],
+        _ => &["forms", "conformance", "pieces"],
     };
-    let mut line = vec!["-p", "posthole-tests"];
-    line.extend(together.iter().flat_map(|test| ["--test", test]));
+    let mut last = packages(&["posthole-tests"]);
+    last.extend(together.iter().flat_map(|test| ["--test", test]));
     // The conformance suite is last: it takes longest.
-    let lines = [[own, &["--lib"]].concat(), runtimes.to_vec(), line];
+    let lines = [lib, packages(runtimes), last];
     lines.into_iter().filter(|line| !line.is_empty()).collect()
+}
+
+/// These, with what they have for some only.
+fn packages<'a>(names: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'static str> {
+    names
+        .into_iter()
+        .flat_map(|&name| match name {
+            "posthole-blocking" => vec!["-p", name, "--features=posthole-blocking/tiny_http"],
+            name => vec!["-p", name],
+        })
+        .collect()
 }
 
 /// Runs tests; `Some`: one of them fails, or does not end.
