@@ -15,13 +15,7 @@ use std::time::Duration;
 
 static ZERO: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
-static TIMER: Timer = Timer {
-    queue: Mutex::new(Queue {
-        deadlines: BTreeMap::new(),
-        runs: false,
-    }),
-    earlier: Condvar::new(),
-};
+static TIMER: Timer = Timer::new();
 
 /// The thread's stack: it calls into the cores and hands work on.
 const STACK: usize = 256 * 1024;
@@ -68,6 +62,16 @@ struct Queue {
 }
 
 impl Timer {
+    const fn new() -> Timer {
+        Timer {
+            queue: Mutex::new(Queue {
+                deadlines: BTreeMap::new(),
+                runs: false,
+            }),
+            earlier: Condvar::new(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing panics between two states of the queue that belong together.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,13 +178,7 @@ mod tests {
     #[test]
     fn an_earlier_deadline_wakes_who_waits_for_a_later_one() {
         // Not the process's, on which others' deadlines come.
-        static OWN: Timer = Timer {
-            queue: Mutex::new(Queue {
-                deadlines: BTreeMap::new(),
-                runs: false,
-            }),
-            earlier: Condvar::new(),
-        };
+        static OWN: Timer = Timer::new();
         let (tell, told) = channel();
         let bell = |n| Arc::new(Bell(n, tell.clone()));
         OWN.arm(1, None, after(now(), 3_600_000), bell(9));
@@ -189,5 +187,17 @@ mod tests {
         OWN.arm(2, None, after(now(), 1), bell(1));
         let heard = told.recv_timeout(Duration::from_secs(30));
         assert_eq!(heard, Ok(1), "it sleeps");
+    }
+
+    /// Whoever stayed armed would be kept until then, long after its session's end.
+    #[test]
+    fn an_earlier_deadline_takes_the_place_of_the_one_before() {
+        static OWN: Timer = Timer::new();
+        let bell = || Arc::new(Bell(9, channel().0));
+        let [soon, later] = [1, 2].map(|hours| after(now(), hours * 3_600_000));
+        OWN.arm(1, None, later, bell());
+        OWN.arm(1, Some(later), soon, bell());
+        let armed: Vec<_> = OWN.lock().deadlines.keys().copied().collect();
+        assert_eq!(armed, [(soon, 1)]);
     }
 }
