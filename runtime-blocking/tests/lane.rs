@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[test]
 fn a_cancel_wakes_who_reads_and_who_writes() {
@@ -78,6 +78,14 @@ fn a_cancel_before_the_start_is_not_lost() {
     server.join();
 }
 
+/// How many of the system's sockets have asked for a connection to this one, and not got it yet.
+#[cfg(target_os = "linux")]
+fn connecting(to: SocketAddr) -> usize {
+    let peer = format!(" 0100007F:{:04X} 02 ", to.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.matches(&peer).count()
+}
+
 /// An exchange that is not given up shows that nothing else ended the other one, which began after it.
 #[test]
 #[cfg(target_os = "linux")]
@@ -90,15 +98,16 @@ fn a_cancel_wakes_who_connects() {
     socket.listen(0).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     let _fills = TcpStream::connect(addr).unwrap();
-    let [patient, given_up] = [7, 8].map(|number| {
+    let [patient, given_up] = [7, 8].map(|number: u64| {
         let mut lane = lane(direct(&format!("http://{addr}/")));
         let canceller = lane.canceller();
         let exchanging = thread::spawn(move || {
             lane.exchange(number, &zeros(1), LONG, &mut || {})
                 .unwrap_err()
         });
-        // That it is connecting.
-        thread::sleep(Duration::from_millis(300));
+        while connecting(addr) < number as usize - 6 {
+            thread::yield_now();
+        }
         (canceller, exchanging)
     });
     given_up.0.cancel(8);

@@ -57,6 +57,14 @@ impl Shared {
         Shared::new(State::client(core), Some(lanes), None)
     }
 
+    /// A client's without lanes: what it asks for goes nowhere.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Arc<Shared> {
+        let id = posthole_protocol::SessionId::from_bytes([7; 16]);
+        let core = Client::new(posthole_protocol::Config::default(), id, timer::now());
+        Shared::new(State::client(core), None, None)
+    }
+
     /// A server's.
     pub(crate) fn server(core: Server, home: Home) -> Arc<Shared> {
         Shared::new(State::server(core), None, Some(home))

@@ -124,7 +124,7 @@ fn tests(folder: &str) -> Vec<Vec<&'static str>> {
     lines.into_iter().filter(|line| !line.is_empty()).collect()
 }
 
-/// These, with what they have for some only.
+/// These packages, with the features that are off by default.
 fn packages<'a>(names: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'static str> {
     names
         .into_iter()

@@ -138,26 +138,7 @@ async fn run(shared: &Weak<Shared>, connected: io::Result<Async<TcpStream>>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::carrier::{ProxyChoice, Target, TlsChoice};
-    use crate::lanes::Lanes;
-    use posthole_protocol::http::Tag;
-    use posthole_protocol::{Client, Config, SessionId};
     use std::net::TcpListener;
-
-    fn shared() -> Arc<Shared> {
-        let (tag, proxy, tls) = (
-            Tag::from_bytes([7; 8]),
-            ProxyChoice::None,
-            TlsChoice::Platform,
-        );
-        let target = Target::new("http://h/", tag, proxy, tls).unwrap();
-        let direct = DirectLane::new(String::new(), None);
-        let id = SessionId::from_bytes([7; 16]);
-        let core = Client::new(Config::default(), id, timer::now());
-        // What it asks for goes nowhere.
-        let lanes = Lanes::new(Arc::new(target), Spawner::new(drop), direct);
-        Shared::client(core, lanes)
-    }
 
     /// Else only a timer would tell it, a while later.
     #[test]
@@ -167,7 +148,7 @@ mod tests {
             let stream = TcpStream::connect(listener.local_addr().unwrap());
             Wire::new(Async::new(stream.unwrap()).unwrap())
         };
-        let shared = shared();
+        let shared = Shared::alone();
         let exchange = shared.feed_dialled(Some(&connect())).unwrap();
         assert!(shared.feed_dialled(Some(&connect())).is_none());
         shared.end_direct(exchange);
