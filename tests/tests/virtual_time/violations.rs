@@ -426,8 +426,6 @@ fn who_may_be_a_copy_and_breaks_a_rule_is_told_so() {
     // To a server that has just started, which can't know what it forgot.
     fake.now = SEC;
     fake.send(&[data(0, FAR, b"x")]);
-    // Its answer is empty; the next one says it.
-    fake.send(&[]);
     fake.run_for(SEC);
     let broken = Violation::Credit;
     assert!(is_told(&fake, broken));
