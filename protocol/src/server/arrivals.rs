@@ -94,9 +94,8 @@ impl Server {
             return;
         }
         match self.exchanges.on_arrival(number) {
-            // Whoever broke a rule learns at once which (§8.4); whoever tries a connection, or a streamed answer, that it
-            // works.
-            Arrival::New if !fine || prefix.long.is_some() || self.may_stream(&prefix) => {
+            // Whoever tries a connection, or a streamed answer, learns at once that it works.
+            Arrival::New if prefix.long.is_some() || self.may_stream(&prefix) => {
                 self.hold_request(request, number, &prefix, size, AtOnce::Data)
             }
             // No connection is tried under an old number.
