@@ -9,7 +9,7 @@ use posthole_tests::pattern::{assert_same, pattern};
 use session_support::{pair, streams};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write, copy};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -287,6 +287,35 @@ fn what_comes_is_passed_on() {
         assert_same(&taken.lock().unwrap(), &all);
         let end = near.read_through(10, |bytes| bytes.len()).unwrap();
         assert!(end.is_empty());
+    });
+}
+
+/// Who passes on looks once more for what has come meanwhile: nobody else does, before something else comes.
+#[test]
+fn what_comes_while_other_bytes_are_passed_on_is_passed_on() {
+    bounded(|| {
+        let pair = pair();
+        let (near, far) = streams(&pair);
+        let (begin, begun) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let client = pair.client.clone();
+        thread::spawn(move || {
+            near.read_through(100, move |bytes| {
+                let before = client.stats().bytes_in;
+                begin.send(()).unwrap();
+                while bytes == b"some" && client.stats().bytes_in == before {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                tell.send(bytes.to_vec()).unwrap();
+                bytes.len()
+            })
+        });
+        thread::sleep(Duration::from_millis(100));
+        (&far).write_all(b"some").unwrap();
+        begun.recv().unwrap();
+        (&far).write_all(b"more").unwrap();
+        assert_eq!(told.recv().unwrap(), b"some");
+        assert_eq!(told.recv().unwrap(), b"more");
     });
 }
 
