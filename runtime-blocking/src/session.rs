@@ -169,10 +169,29 @@ impl fmt::Debug for Session {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::Session;
     use crate::carrier::ProxyChoice;
-    use crate::{CloseReason, Options, connect};
+    use crate::driver::Shared;
+    use crate::{CloseReason, Options, connect, timer};
+    use posthole_runtime::State;
     use std::io::ErrorKind;
     use std::thread;
+
+    /// The peer would hear of it with whatever happens next, which may be long after.
+    #[test]
+    fn who_drops_the_last_handle_has_it_said_at_once() {
+        let shared = Shared::alone();
+        let session = Session::new(shared.clone());
+        session.lock().settle();
+        drop(session);
+        let mut locked = shared.lock();
+        assert!(locked.open().is_err(), "it is not closed");
+        let left = State::poll(&mut locked, timer::now());
+        assert!(
+            left.rest.is_none() && left.alarm.is_none(),
+            "something is still to be said"
+        );
+    }
 
     #[test]
     fn a_panic_under_the_lock_ends_this_session_only() {

@@ -165,7 +165,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::Session;
     use crate::carrier::ProxyChoice;
-    use crate::{CloseReason, Options, connect};
+    use crate::driver::Shared;
+    use crate::{CloseReason, Options, connect, timer};
+    use posthole_runtime::State;
     use smol::future::{block_on, zip};
     use std::io::ErrorKind;
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -176,6 +178,22 @@ mod tests {
             .proxy(ProxyChoice::None)
             .wait_for_answer(false);
         block_on(connect("http://127.0.0.1:1/", options)).unwrap()
+    }
+
+    /// The peer would hear of it with whatever happens next, which may be long after.
+    #[test]
+    fn who_drops_the_last_handle_has_it_said_at_once() {
+        let shared = Shared::alone();
+        let session = Session::new(shared.clone());
+        session.shared().turn(|_| {});
+        drop(session);
+        let mut locked = shared.lock();
+        assert!(locked.open().is_err(), "it is not closed");
+        let left = State::poll(&mut locked, timer::now());
+        assert!(
+            left.rest.is_none() && left.alarm.is_none(),
+            "something is still to be said"
+        );
     }
 
     #[test]

@@ -100,8 +100,15 @@ fn find(tree: &Path, folder: &str, cases: &str, limit: Duration) -> Option<Strin
         .find_map(|line| run(tree, line, cases, limit))
 }
 
+/// What cargo is asked to test.
+struct Tests {
+    arguments: Vec<&'static str>,
+    /// Every order of threads at a session's lock: all is built for loom.
+    orders: bool,
+}
+
 /// What cargo is asked to test for it, one after the other.
-fn tests(folder: &str) -> Vec<Vec<&'static str>> {
+fn tests(folder: &str) -> Vec<Tests> {
     const TASKS: &str = "posthole-smol";
     const THREADS: &str = "posthole-blocking";
     let own: &[_] = match folder {
@@ -119,9 +126,21 @@ fn tests(folder: &str) -> Vec<Vec<&'static str>> {
     };
     let mut last = packages(&["posthole-tests"]);
     last.extend(together.iter().flat_map(|test| ["--test", test]));
+    let ordered: &[_] = if own.contains(&THREADS) {
+        &["-p", THREADS, "--no-default-features", "--lib", "orders"]
+    } else {
+        &[]
+    };
     // The conformance suite is last: it takes longest.
-    let lines = [lib, packages(runtimes), last];
-    lines.into_iter().filter(|line| !line.is_empty()).collect()
+    let lines = [
+        (lib, false),
+        (packages(runtimes), false),
+        (ordered.to_vec(), true),
+        (last, false),
+    ];
+    let lines = lines.into_iter().filter(|(line, _)| !line.is_empty());
+    let tests = |(arguments, orders)| Tests { arguments, orders };
+    lines.map(tests).collect()
 }
 
 /// These packages, with the features that are off by default.
@@ -136,17 +155,25 @@ fn packages<'a>(names: impl IntoIterator<Item = &'a &'static str>) -> Vec<&'stat
 }
 
 /// Runs tests; `Some`: one of them fails, or does not end.
-fn run(tree: &Path, line: &[&str], cases: &str, limit: Duration) -> Option<String> {
+fn run(tree: &Path, line: &Tests, cases: &str, limit: Duration) -> Option<String> {
     cargo(tree, line, &["--no-run"], cases, LIMIT).or_else(|| cargo(tree, line, &[], cases, limit))
 }
 
-fn cargo(tree: &Path, line: &[&str], how: &[&str], cases: &str, limit: Duration) -> Option<String> {
-    let mut child = Command::new("cargo")
+fn cargo(tree: &Path, line: &Tests, how: &[&str], cases: &str, limit: Duration) -> Option<String> {
+    let mut command = Command::new("cargo");
+    // What is built for loom shares nothing with the rest.
+    let target = if line.orders {
+        command.env("RUSTFLAGS", "--cfg interleave");
+        "target/mutants/orders"
+    } else {
+        "target/mutants/target"
+    };
+    let mut child = command
         .args(["test", "-q", "--offline"])
         .args(how)
-        .args(line)
+        .args(&line.arguments)
         .current_dir(tree)
-        .env("CARGO_TARGET_DIR", root().join("target/mutants/target"))
+        .env("CARGO_TARGET_DIR", root().join(target))
         .env("RUST_BACKTRACE", "0")
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("PROPTEST_CASES", cases)
