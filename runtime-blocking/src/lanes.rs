@@ -266,6 +266,7 @@ mod tests {
         let begins = told.recv_timeout(Duration::from_secs(60));
         assert_eq!(begins, Ok(false), "it waits for ever");
     }
+
     /// Its connection is warm, and the others may end.
     #[test]
     fn the_lane_used_last_is_used_first() {
@@ -277,6 +278,8 @@ mod tests {
         for (exchange, slot) in &jobs {
             lanes.done(*exchange, Some(slot));
         }
+        let listed = lanes.running.len();
+        assert_eq!(listed, 0, "what is over is kept, to be cancelled");
         let next = core().poll_request(timer::now()).unwrap();
         assert!(Arc::ptr_eq(&lanes.assign(next).slot, &jobs[1].1));
     }

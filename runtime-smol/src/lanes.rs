@@ -314,6 +314,8 @@ mod tests {
         for job in [&first, &last] {
             lanes.done(request.exchange, &job.slot);
         }
+        let listed = lanes.running.len();
+        assert_eq!(listed, 0, "what is over is kept, to be cancelled");
         let next = lanes.assign(request.clone());
         assert!(next.fresh.is_none() && Arc::ptr_eq(&next.slot, &last.slot));
         // Who has work does not end, and who has none is not given any after its end.
