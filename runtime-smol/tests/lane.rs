@@ -23,6 +23,7 @@ mod carrier {
     use std::sync::Arc;
     use std::time::Duration;
 
+    #[derive(Debug)]
     pub(crate) struct Lane(posthole_smol::carrier::Lane);
 
     impl Lane {

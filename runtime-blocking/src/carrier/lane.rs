@@ -22,7 +22,6 @@ use ureq::{Agent, SendBody};
 /// A keep-alive connection to a target, made when it is needed and made anew when it is gone.
 ///
 /// Not for two threads at once: each exchange that is open at the same time needs a lane of its own.
-#[derive(Debug)]
 pub struct Lane {
     target: Arc<Target>,
     watch: Arc<Watch>,
@@ -292,6 +291,16 @@ pub struct How<'a> {
 
 /// Hears of a header's name and value.
 pub type Hear<'a> = &'a mut dyn FnMut(&str, &str);
+
+/// As its target: headers may hold secrets, and bodies do.
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("target", &self.target)
+            .field("is_kept", &self.is_kept())
+            .finish_non_exhaustive()
+    }
+}
 
 impl fmt::Debug for How<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

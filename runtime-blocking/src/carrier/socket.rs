@@ -274,3 +274,47 @@ impl Buffers for InOut {
         self.start < self.end && self.has_progress
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use socket2::{Domain, Type};
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::thread;
+
+    /// Each byte that leaves begins the wait anew: else a slow way would end every upload that is much longer than the
+    /// patience.
+    #[test]
+    fn a_write_that_moves_in_steps_outlasts_its_patience() {
+        const PATIENCE: Duration = Duration::from_millis(600);
+        // Two looks in it find nothing written.
+        const STEP: Duration = Duration::from_millis(520);
+        const ALL: usize = 256 * 1024;
+        // Buffers as small as the system has them, so that what is read in a step is what is written in it.
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_recv_buffer_size(4096).unwrap();
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&local.into()).unwrap();
+        listener.listen(1).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        socket.connect(&listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        let reader = thread::spawn(move || {
+            let mut read = 0;
+            for _ in 0..6 {
+                thread::sleep(STEP);
+                read += far.read(&mut [0; 8192]).unwrap();
+            }
+            read + io::copy(&mut far, &mut io::sink()).unwrap() as usize
+        });
+        let watch = Arc::new(Watch::default());
+        watch.begin(0, PATIENCE);
+        let mut connection = Connection::new(Arc::new(socket), watch, Outgoing::new(true), true);
+        connection.pieces.push(vec![1; ALL].into());
+        connection.flush().unwrap();
+        drop(connection);
+        assert_eq!(reader.join().unwrap(), ALL);
+    }
+}

@@ -3,7 +3,7 @@
 use posthole_protocol::http::{Plain, ProxyChoice, Tag, UrlError, Way, WayError as ConnectError};
 use posthole_runtime::TlsChoice;
 use std::fmt;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 /// A server and the way there. Made once, shared by its lanes.
 pub struct Target {
@@ -85,10 +85,7 @@ impl Target {
         for (name, value) in self.way.headers() {
             // Both were checked by the way.
             let name = HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::try_from(value)) {
-                value.set_sensitive(
-                    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION].contains(&name),
-                );
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
                 headers.insert(name, value);
             }
         }

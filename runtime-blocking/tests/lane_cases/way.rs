@@ -203,11 +203,18 @@ fn bytes_behind_the_tunnels_answer_are_not_lost() {
     );
     assert_eq!(proxy.join().len(), 1);
 }
+
 #[test]
 fn what_a_target_says_of_itself() {
     let target = through("http://u:secret@h/p?key=secret", "http://v:secret@p:3128");
     assert_eq!(target.describe(), "http://h/p through proxy http://p:3128");
     assert!(!format!("{target:?}").contains("secret"));
+    let with_key = target.header("X-Key", "secret").unwrap();
+    let lane = format!("{:?}", lane(with_key));
+    assert!(
+        lane.contains("http://p:3128") && !lane.contains("secret"),
+        "{lane}"
+    );
     for (url, proxy, words) in [
         (
             "ftp://h",

@@ -1,6 +1,6 @@
 //! Where the server is and by which way: read once, before anything is sent.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use posthole_protocol::http::{Plain, ProxyChoice, Tag, UrlError, Way, WayError as ConnectError};
 use posthole_runtime::TlsChoice;
 use std::fmt;
@@ -83,10 +83,7 @@ impl Target {
         for (name, value) in self.way.headers() {
             // Both were checked by the way.
             let name = HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::try_from(value)) {
-                value.set_sensitive(
-                    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION].contains(&name),
-                );
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
                 headers.insert(name, value);
             }
         }
