@@ -255,6 +255,20 @@ fn a_large_answer_to_a_slow_reader_holds_up_nobody() {
     assert_eq!(dummy.gone(), 0);
 }
 
+/// What comes while an answer is being written waits for its end, and is heard then.
+#[test]
+fn who_asks_again_before_it_has_read_the_answer_has_both() {
+    let (front, dummy) = Dummy::start(Mode::Large(20_000_000), Limits::default());
+    let mut early = connect(&front);
+    post(&mut early, b"x");
+    // The answer is far more than the sockets' buffers take.
+    dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    std::thread::sleep(Duration::from_millis(100));
+    post(&mut early, b"y");
+    assert_eq!(read_reply(&mut early).body.len(), 20_000_000);
+    assert_eq!(read_reply(&mut early).body.len(), 20_000_000);
+}
+
 /// Beside what any body has: as much as its bytes need at the lowest rate.
 #[test]
 fn a_body_of_which_much_has_come_has_time() {
