@@ -130,6 +130,15 @@ mod tests {
         assert!(!block_on(wait()));
     }
 
+    /// Its session may have ended before its task was run at all.
+    #[test]
+    fn who_waits_only_after_the_end_learns_of_it() {
+        let mut deadline = Deadline::new();
+        assert!(deadline.end().is_none(), "nobody waits yet");
+        let polled = block_on(poll_fn(|cx| Poll::Ready(deadline.poll(cx))));
+        assert_eq!(polled, Poll::Ready(false));
+    }
+
     #[test]
     fn a_deadline_beyond_all_time_is_none() {
         let mut deadline = Deadline::new();

@@ -26,6 +26,23 @@ fn stop_lets_a_reply_finish_and_closes_the_rest() {
     assert!(TcpStream::connect(addr).is_err(), "it listens no more");
 }
 
+/// Also those which their connections have yet to write.
+#[test]
+fn replies_given_before_a_stop_are_written() {
+    let (front, dummy) = Dummy::start(Mode::Hold, Limits::default());
+    let mut streams: Vec<_> = (0..50).map(|_| connect(&front)).collect();
+    for stream in &mut streams {
+        post(stream, b"x");
+        dummy.wait(|seen| matches!(seen, Seen::Begun(_)));
+    }
+    dummy.answer_all();
+    stop(front, LONG);
+    for stream in &mut streams {
+        assert_eq!(read_reply(stream).body, b"x");
+        assert_eq!(read_to_end(stream), b"");
+    }
+}
+
 #[test]
 fn a_front_that_serves_nobody_stops_at_once() {
     let (front, _) = Dummy::start(Mode::Echo, Limits::default());
