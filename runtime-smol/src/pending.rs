@@ -244,18 +244,23 @@ impl fmt::Debug for Pending {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::front::Service;
+    use super::Pending;
+    use crate::driver::Shared;
+    use crate::front::{Outcome, Reply, Service};
     use crate::{Config, Handler, ListenOptions};
     use bytes::Bytes;
+    use posthole_protocol::RequestId;
+    use posthole_protocol::wire::Chain;
     use posthole_protocol::{Client, CloseReason, ExchangeId, Instant, Request, SessionId};
     use smol::future::{block_on, poll_once};
+    use smol::stream::StreamExt;
 
     fn now() -> Instant {
         Instant::from_micros(1)
     }
 
     /// A client's core whose request is held, and that request.
-    fn held(handler: &Handler) -> (Client, ExchangeId, super::Pending) {
+    fn held(handler: &Handler) -> (Client, ExchangeId, Pending) {
         let mut client = Client::new(Config::default(), SessionId::from_bytes([3; 16]), now());
         loop {
             let Request { exchange, body, .. } = client.poll_request(now()).unwrap();
@@ -293,6 +298,27 @@ mod tests {
         let body = reply.body.into_bytes();
         client.feed_response(now(), exchange, body).unwrap();
         assert_eq!(client.accept(), Some(stream.id()));
+    }
+
+    /// Both may be there before whoever writes them has looked once.
+    #[test]
+    fn the_last_piece_of_a_streamed_reply_comes_before_its_end() {
+        let (pending, responder) = Pending::new(Shared::alone(), RequestId::new(1));
+        let last = Reply {
+            status: 200,
+            exchange: Some(7),
+            body: Chain::default(),
+        };
+        let desk = responder.desk().unwrap();
+        desk.piece(7, Bytes::from_static(b"piece").into());
+        responder.respond(last);
+        let Outcome::Streamed { pieces, .. } = block_on(pending) else {
+            panic!("it is no streamed reply any more");
+        };
+        let pieces: Vec<_> = block_on(pieces.collect());
+        assert_eq!(pieces.len(), 1);
+        let piece = pieces.into_iter().next().unwrap();
+        assert_eq!(piece.unwrap().into_bytes(), &b"piece"[..]);
     }
 
     #[test]
