@@ -2,11 +2,12 @@
 
 use super::quick;
 use crate::front_common::{
-    Dummy, Limits, Mode, Seen, connect, post, read_reply, read_some, read_to_end, status, until,
+    Dummy, LONG, Limits, Mode, Seen, connect, connect_to, post, read_reply, read_some, read_to_end,
+    status, stop, until,
 };
 use posthole_protocol::http::Refusal;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -306,6 +307,33 @@ fn beyond_the_limit_connections_are_told_to_come_again() {
         status(&read_some(&mut stream)) == 200
     });
     drop(stays);
+}
+
+/// What has come from it is read first, or its system would hear of a reset and might throw the answer away.
+#[test]
+fn who_asks_and_is_turned_away_reads_why_to_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    // All have asked before the first is looked at.
+    let mut streams = [(); 5].map(|()| connect_to(addr));
+    for stream in &mut streams {
+        post(stream, b"in");
+    }
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let (front, _dummy) = Dummy::start_on(listener, Mode::Hold, limits);
+    for stream in &mut streams[1..] {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(status(&answer), 503);
+    }
+    stop(front, LONG);
+    for stream in &streams[1..] {
+        let error = stream.take_error().unwrap();
+        assert!(error.is_none(), "it was reset: {error:?}");
+    }
 }
 
 /// A body in chunks says only by and by how large it is.

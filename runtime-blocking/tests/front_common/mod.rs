@@ -69,8 +69,11 @@ impl Dummy {
     }
 
     pub fn start(mode: Mode, limits: Limits) -> (OwnFront, Arc<Dummy>) {
+        Dummy::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), mode, limits)
+    }
+
+    pub fn start_on(listener: TcpListener, mode: Mode, limits: Limits) -> (OwnFront, Arc<Dummy>) {
         let dummy = Dummy::new(mode);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         (
             OwnFront::start(listener, "/p".into(), limits, dummy.clone()).unwrap(),
             dummy,
