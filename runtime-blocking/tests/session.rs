@@ -297,6 +297,27 @@ fn answers_are_as_large_as_bodies_may_be() {
     });
 }
 
+/// A lane is told how large bodies may be: what is no larger is read, whatever it then is.
+#[test]
+fn a_lane_reads_answers_as_large_as_its_session_allows() {
+    bounded(|| {
+        let large = 4 << 20;
+        let config = Config::builder().body_max(large).build().unwrap();
+        let server = Script::new(|mut visit| {
+            if visit.request().is_some() {
+                let _ = visit.stream.write_all(&ours(0, &vec![0; 2 << 20]));
+            }
+        });
+        let options = options().config(config).wait_for_answer(false);
+        let client = connect(&server.url("/"), options).unwrap();
+        while client.stats().lost == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(client.stats().bytes_in, 2 << 20, "it was not read");
+        client.abort();
+    });
+}
+
 /// Only an answer that has come shows what becomes of its connection.
 #[test]
 fn exchanges_that_fail_teach_nothing_of_connections() {

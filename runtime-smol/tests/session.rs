@@ -15,7 +15,7 @@ use posthole_smol::{
     SessionEnded, connect,
 };
 use posthole_tests::pattern::{assert_same, pattern};
-use script::{Script, first_answer, in_chunks, only_connection, other_versions};
+use script::{Script, first_answer, in_chunks, only_connection, other_versions, ours};
 use smol::Timer;
 use smol::future::{yield_now, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -483,6 +483,27 @@ fn answers_are_as_large_as_bodies_may_be() {
         assert_eq!(all.len(), 12 << 20);
         let stats = client.stats();
         assert_eq!((stats.lost, stats.last_trouble), (0, None));
+    });
+}
+
+/// A lane is told how large bodies may be: what is no larger is read, whatever it then is.
+#[test]
+fn a_lane_reads_answers_as_large_as_its_session_allows() {
+    bounded(async {
+        let large = 4 << 20;
+        let config = Config::builder().body_max(large).build().unwrap();
+        let server = Script::new(|mut visit| {
+            if visit.request().is_some() {
+                let _ = visit.stream.write_all(&ours(0, &vec![0; 2 << 20]));
+            }
+        });
+        let options = options().config(config).wait_for_answer(false);
+        let client = connect(&server.url("/"), options).await.unwrap();
+        while client.stats().lost == 0 {
+            Timer::after(Duration::from_millis(10)).await;
+        }
+        assert_eq!(client.stats().bytes_in, 2 << 20, "it was not read");
+        client.abort();
     });
 }
 
